@@ -1,0 +1,10 @@
+"""The service, for C{twistd pipe}."""
+
+from twisted.application.service import ServiceMaker
+
+pipe = ServiceMaker(
+    "twisted_pipe",
+    "twisted_pipe.service.maker",
+    "A buffering TCP reverse proxy with filter plugins.",
+    "pipe",
+)

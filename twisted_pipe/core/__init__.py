@@ -1,0 +1,1 @@
+"""The policy of the pipe, pure: no Twisted, socket, os or time."""

@@ -1,0 +1,117 @@
+"""
+Errors that say whose fault they are.
+
+Every error names its side, so that a log line, an outcome and a caller that wants to retry all read the same fact.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = [
+    "BadConfiguration",
+    "Cancelled",
+    "DiskFailed",
+    "DownstreamFailed",
+    "FilterFailed",
+    "PipeError",
+    "PipeFinished",
+    "Side",
+    "TimedOut",
+    "UpstreamFailed",
+]
+
+
+class Side(enum.Enum):
+    """Who is to blame for the end of a pipe."""
+
+    UPSTREAM = "upstream"
+    DOWNSTREAM = "downstream"
+    FILTER = "filter"
+    DISK = "disk"
+    CONFIGURATION = "configuration"
+    CALLER = "caller"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class PipeError(Exception):
+    """The base of all errors of this package; L{side} says who caused it."""
+
+    side: Side = Side.CALLER
+
+
+class BadConfiguration(PipeError, ValueError):
+    """A value that cannot be: C{name} is the option or field, C{value} what was given, C{expected} what would be right."""
+
+    side = Side.CONFIGURATION
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        super().__init__(name, value, expected)
+        self.name = name
+        self.value = value
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value!r}: {self.expected}"
+
+
+class UpstreamFailed(PipeError):
+    """The connection that produces was lost, reset, or ended before its announced length."""
+
+    side = Side.UPSTREAM
+
+
+class DownstreamFailed(PipeError):
+    """The connection that consumes was lost or refused to take bytes."""
+
+    side = Side.DOWNSTREAM
+
+
+class TimedOut(PipeError):
+    """C{side} made no progress for C{seconds} although the pipe was ready for it; C{what} names the timeout."""
+
+    def __init__(self, side: Side, what: str, seconds: float) -> None:
+        super().__init__(side, what, seconds)
+        self.side = side
+        self.what = what
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"{self.side}: {self.what} of {self.seconds:g} s expired"
+
+
+class FilterFailed(PipeError):
+    """The filter C{name} raised, or broke its contract; the cause is chained."""
+
+    side = Side.FILTER
+
+    def __init__(self, name: str, problem: object) -> None:
+        super().__init__(name, problem)
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        what = self.problem
+        if isinstance(what, BaseException):
+            what = f"{type(what).__name__}: {what}"
+        return f"filter {self.name!r}: {what}"
+
+
+class DiskFailed(PipeError):
+    """Bytes that were spilled cannot be had back (or spilling failed; then the pipe goes on by back-pressure)."""
+
+    side = Side.DISK
+
+
+class Cancelled(PipeError):
+    """The pipe was abandoned by its owner before its end."""
+
+    side = Side.CALLER
+
+
+class PipeFinished(PipeError):
+    """A call that makes no sense once the pipe or its upstream has ended."""
+
+    side = Side.CALLER

@@ -1,0 +1,1 @@
+"""Bundled filters, one a file, and how filters are found."""

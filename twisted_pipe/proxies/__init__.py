@@ -1,0 +1,1 @@
+"""What a listener speaks: net, filters and upstream put together."""

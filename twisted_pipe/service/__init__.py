@@ -1,0 +1,1 @@
+"""twistd pipe: the only rooms that read argv and files."""

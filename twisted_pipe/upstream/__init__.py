@@ -1,0 +1,1 @@
+"""Where a proxy finds its servers."""
