@@ -1,0 +1,1 @@
+"""A filter for twisted_pipe: letters turned round the alphabet."""

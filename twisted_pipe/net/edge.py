@@ -1,0 +1,220 @@
+"""
+A stream socket under edge-triggered notification: its readiness, its one registration, its I/O.
+
+The whole contract is on this page. The reactor L{EdgeSocket.note}s what the kernel said and L{EdgeSocket.run}s the socket:
+the read half while it is readable and wanted, then, if the handler did not close it, the write half. Each half stops at its
+byte budget and is posted again, so nobody starves. All I/O on the socket goes through the methods here, because only they
+may clear readiness.
+
+Who handles a half is either the Twisted transport (C{doRead}, C{doWrite}) or an owner that took it over: an event pipe,
+which reads into its own buffers and sends from them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from errno import ENOBUFS
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.python import log
+
+from twisted_pipe.core.readiness import Readiness
+from twisted_pipe.core.slots import NO_TAG
+from twisted_pipe.interfaces import BytesLike
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from twisted_pipe.net.reactor import EpollETReactor
+
+__all__ = ["READ_BUDGET", "WOULD_BLOCK", "EdgeSocket", "SocketOwner"]
+
+READ_BUDGET = 256 * 1024  #: bytes one socket may read in a turn before the others have theirs
+WRITE_BUDGET = 512 * 1024  #: the same for writing
+WOULD_BLOCK = -1
+
+
+class SocketOwner(Protocol):
+    """Who took over a half of a socket. Called in the reactor thread, from the reactor's turn."""
+
+    def socket_ready(self) -> None:
+        """The half may make progress. May be called when it cannot: the socket's flags tell."""
+
+    def socket_lost(self, reason: Failure) -> None:
+        """The transport was closed by somebody else; the socket is gone."""
+
+
+class EdgeSocket(Readiness):
+    """
+    @ivar reading: whether the transport wants C{doRead} (C{startReading} and C{stopReading} flip it, nothing else happens).
+    @ivar writing: the same for C{doWrite}.
+    @ivar reader: the owner of the read half, None for the transport itself.
+    @ivar writer: the same for the write half.
+    @ivar budget: bytes left for the half that is running.
+    """
+
+    __slots__ = ("budget", "reader", "reading", "running", "transport", "writer", "writing")
+
+    def __init__(self, transport: Any) -> None:
+        Readiness.__init__(self)
+        self.transport = transport
+        self.reading = False
+        self.writing = False
+        self.running = False
+        self.reader: SocketOwner | None = None
+        self.writer: SocketOwner | None = None
+        self.budget = 0
+
+    def __repr__(self) -> str:
+        names = ("readable", "writable", "pending_eof", "reading", "writing", "posted")
+        return f"<EdgeSocket tag={self.tag:#x} {' '.join(name for name in names if getattr(self, name)) or 'idle'}>"
+
+    @property
+    def open(self) -> bool:
+        """Whether it is registered."""
+        return self.tag != NO_TAG
+
+    # one turn
+
+    def run(self, reactor: EpollETReactor) -> None:
+        """Run both halves as far as readiness, interest and budget allow. Errors disconnect the transport."""
+        tag = self.tag
+        events, self.events = self.events, 0
+        if events:
+            self.note(events)
+        transport = self.transport
+        why: BaseException | None = None
+        in_read = False
+        self.running = True
+        try:
+            if not transport.connected:
+                why = self._run_connecting()
+            else:
+                if self.readable and (self.reading or self.reader is not None):
+                    in_read = True
+                    why = self._run_reading()
+                if why is None and self.writable and (self.writing or self.writer is not None):
+                    if self.tag != tag:
+                        reactor.stale_events += 1
+                    else:
+                        in_read = False
+                        why = self._run_writing()
+        except BaseException as error:
+            # As in Twisted's own reactors: what application code raises is logged and ends its connection, nothing else.
+            why = error
+            log.err()
+        finally:
+            self.running = False
+        if self.tag != tag:
+            return
+        if why:
+            reactor.disconnect(transport, why, in_read)
+        elif (self.readable and self.reading) or (self.writable and self.writing):
+            reactor.post(self)
+
+    def _run_reading(self) -> BaseException | None:
+        if self.reader is not None:
+            self.reader.socket_ready()
+            return None
+        self.budget = READ_BUDGET
+        transport = self.transport
+        before = READ_BUDGET + 1
+        while self.readable and self.reading and 0 < self.budget < before:
+            before = self.budget
+            # doRead is looked up each time: abortConnection replaces it by one that reads nothing
+            why: BaseException | None = transport.doRead()
+            if why:
+                return why
+        return None
+
+    def _run_writing(self) -> BaseException | None:
+        transport = self.transport
+        if self.writer is not None and not transport.disconnecting:
+            self.writer.socket_ready()
+            return None
+        self.budget = WRITE_BUDGET
+        before = WRITE_BUDGET + 1
+        while self.writable and self.writing and 0 < self.budget < before:
+            before = self.budget
+            why: BaseException | None = transport.doWrite()
+            if why:
+                return why
+        return None
+
+    def _run_connecting(self) -> BaseException | None:
+        """Before the connection stands, doRead and doWrite are C{doConnect}: each event is good for one try."""
+        readable, self.readable, self.writable = self.readable, False, False
+        transport = self.transport
+        if not (self.reading or self.writing):
+            return None
+        # Either of the two, like stock Twisted, and not both: the first ends the attempt one way or the other.
+        why: BaseException | None = transport.doRead() if self.reading else transport.doWrite()
+        if transport.connected:
+            self.writable = True
+            self.readable = readable
+        return why
+
+    # I/O for owners of a half; the transport has its own, by the same rules
+
+    def recv_into(self, view: memoryview) -> int:
+        """
+        Receive into C{view}.
+
+        @return: how many bytes, 0 for the end of the stream, L{WOULD_BLOCK} if there is nothing.
+        @raise OSError: the connection is lost.
+        """
+        try:
+            got: int = self.transport.socket.recv_into(view)
+        except BlockingIOError:
+            self.readable = False
+            return WOULD_BLOCK
+        except OSError:
+            self.readable = False
+            raise
+        self.did_read(len(view), got)
+        return got
+
+    def send(self, views: Sequence[BytesLike]) -> int:
+        """
+        Send the bytes of at most IOV_MAX C{views}.
+
+        @return: how many bytes were taken, 0 if none (not writable any more).
+        @raise OSError: the connection is lost.
+        """
+        socket = self.transport.socket
+        try:
+            if len(views) == 1:
+                asked = len(views[0])
+                sent: int = socket.send(views[0])
+            else:
+                asked = sum(map(len, views))
+                sent = socket.sendmsg(views)
+        except BlockingIOError:
+            self.writable = False
+            return 0
+        except OSError as error:
+            if error.errno == ENOBUFS:  # the kernel is short of memory: no edge will follow, so the socket stays writable
+                return 0
+            self.writable = False
+            raise
+        self.did_write(asked, sent)
+        return sent
+
+    def send_file(self, fd: int, offset: int, count: int) -> int:
+        """
+        Send C{count} bytes of the file C{fd} from C{offset} by sendfile(2).
+
+        @return: how many bytes were taken, 0 if none (not writable any more).
+        @raise OSError: the connection is lost or the file cannot be read.
+        @raise EOFError: the file ends before C{offset + count}.
+        """
+        try:
+            sent = os.sendfile(self.transport.socket.fileno(), fd, offset, count)
+        except BlockingIOError:
+            self.writable = False
+            return 0
+        if sent == 0 and count:
+            raise EOFError("the file was truncated")
+        # A short count may also come from the page cache: only EAGAIN says that the socket is full.
+        return sent
