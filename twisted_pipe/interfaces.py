@@ -67,10 +67,10 @@ class IPipeFilter(Interface):
     What a call raises ends the pipe as C{FilterFailed}, never as a clean end of stream.
     """
 
-    def started() -> FilterOutput:  # type: ignore[empty-body,misc]
+    def started() -> FilterOutput:
         """Before the first byte. Returns output to send first; usually C{()}."""
 
-    def received(data: memoryview) -> FilterOutput:  # type: ignore[empty-body,misc]
+    def received(data: memoryview) -> FilterOutput:
         """
         Some bytes of the stream, cut anywhere.
 
@@ -78,10 +78,10 @@ class IPipeFilter(Interface):
             they are (nothing is copied); to keep bytes for later, copy them with C{bytes(data)}.
         """
 
-    def ended() -> FilterOutput:  # type: ignore[empty-body,misc]
+    def ended() -> FilterOutput:
         """The clean end of the stream: the last output. Not called when the stream broke off."""
 
-    def stopped(reason: BaseException | None) -> None:  # type: ignore[misc]
+    def stopped(reason: BaseException | None) -> None:
         """
         The end of this filter's life: release what it holds. Must not raise.
 
@@ -99,7 +99,7 @@ class IPipeFilterFactory(Interface):
     name = Attribute("The name by which configuration finds it: lower case, digits and dashes.")
     summary = Attribute("One line for C{--help}.")
 
-    def configure(options: Mapping[str, str]) -> IPipeFilterFactory:  # type: ignore[empty-body,misc]
+    def configure(options: Mapping[str, str]) -> IPipeFilterFactory:
         """
         Take the options of C{--filter NAME:key=value:...}, values still as text.
 
@@ -107,5 +107,5 @@ class IPipeFilterFactory(Interface):
         @raise twisted_pipe.errors.BadConfiguration: which option, which value, and what would be right.
         """
 
-    def build(context: FilterContext) -> IPipeFilter:  # type: ignore[empty-body,misc]
+    def build(context: FilterContext) -> IPipeFilter:
         """A new filter for one direction of one connection."""

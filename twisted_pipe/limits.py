@@ -22,7 +22,7 @@ MAX_PIPE_MEMORY = 64 * GIB
 MAX_BUFFERS = 65536
 
 
-def _at_least(least: int) -> attrs._ValidatorType[int]:  # type: ignore[name-defined]
+def _at_least(least: int) -> attrs._ValidatorType[int]:
     def check(limits: PipeLimits, field: attrs.Attribute[int], value: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
             raise BadConfiguration(field.name, value, "must be a whole number")

@@ -90,7 +90,7 @@ class EdgeSocket(Readiness):
         try:
             if not transport.connected:
                 why = self._run_connecting()
-            else:
+            if why is None and self.tag == tag and transport.connected:
                 if self.readable and (self.reading or self.reader is not None):
                     in_read = True
                     why = self._run_reading()

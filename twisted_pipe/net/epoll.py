@@ -88,7 +88,7 @@ class Epoll:
             if count < 0 and ctypes.get_errno() != errno.EINTR:
                 raise _os_error()
             return iter(())
-        return _EVENT.iter_unpack(self._view[: count * _EVENT.size])  # type: ignore[return-value]
+        return _EVENT.iter_unpack(self._view[: count * _EVENT.size])
 
     def close(self) -> None:
         """Close the instance; a second call does nothing."""

@@ -21,12 +21,12 @@ Twisted's own TCP transports are replaced by L{twisted_pipe.net.transport}'s; al
 from __future__ import annotations
 
 import errno
+import socket
 from collections import deque
 from math import ceil
 from typing import Any, Union
 
 import attrs
-from twisted.internet import tcp
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase, _ContinuousPolling
 from twisted.python import context, log
@@ -246,7 +246,11 @@ class EpollETReactor(PosixReactorBase):
                 del self._by_fd[registration.fd]
 
     def getReaders(self) -> list[Any]:
-        edges = [entry.transport for entry in self._table if isinstance(entry, EdgeSocket) and entry.reading]
+        edges = [
+            entry.transport
+            for entry in self._table
+            if isinstance(entry, EdgeSocket) and (entry.reading or entry.reader is not None)
+        ]
         return [entry.reader for entry in self._readers.values()] + edges + list(self._polling.getReaders())
 
     def getWriters(self) -> list[Any]:
@@ -406,7 +410,7 @@ class EpollETReactor(PosixReactorBase):
         return EdgeServer._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)
 
 
-_INTERNET = (tcp.socket.AF_INET, tcp.socket.AF_INET6)
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 def install() -> None:

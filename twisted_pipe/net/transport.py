@@ -12,6 +12,7 @@ from errno import ENOBUFS
 from typing import Any
 
 from twisted.internet import main, tcp
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from twisted_pipe.net.edge import EdgeSocket
@@ -19,7 +20,7 @@ from twisted_pipe.net.edge import EdgeSocket
 __all__ = ["EdgeClient", "EdgeConnector", "EdgePort", "EdgeServer", "EdgeTransport"]
 
 
-class EdgeTransport(tcp.Connection):  # type: ignore[misc]
+class EdgeTransport(tcp.Connection):
     """
     What the server and client transports share.
 
@@ -28,8 +29,10 @@ class EdgeTransport(tcp.Connection):  # type: ignore[misc]
     """
 
     edge: EdgeSocket | None = None
+    reactor: Any  # an EpollETReactor
 
-    def _registered(self) -> EdgeSocket:
+    def edge_socket(self) -> EdgeSocket:
+        """The socket's readiness and I/O; registers it if that was not done yet."""
         edge = self.edge
         if edge is None or not edge.open:
             edge = self.edge = EdgeSocket(self)
@@ -37,7 +40,7 @@ class EdgeTransport(tcp.Connection):  # type: ignore[misc]
         return edge
 
     def startReading(self) -> None:
-        edge = self._registered()
+        edge = self.edge_socket()
         edge.reading = True
         if edge.readable and not edge.running:
             self.reactor.post(edge)
@@ -47,7 +50,7 @@ class EdgeTransport(tcp.Connection):  # type: ignore[misc]
             self.edge.reading = False
 
     def startWriting(self) -> None:
-        edge = self._registered()
+        edge = self.edge_socket()
         edge.writing = True
         if edge.writable and not edge.running:
             self.reactor.post_write(edge)
@@ -56,9 +59,9 @@ class EdgeTransport(tcp.Connection):  # type: ignore[misc]
         if self.edge is not None:
             self.edge.writing = False
 
-    def doRead(self) -> BaseException | None:
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # connecting replaces it
         """One recv; the reactor calls again while the socket is readable and wanted."""
-        edge = self._registered()
+        edge = self.edge_socket()
         size = self.bufferSize
         try:
             data = self.socket.recv(size)
@@ -73,11 +76,11 @@ class EdgeTransport(tcp.Connection):  # type: ignore[misc]
         edge.budget -= got
         return self._dataReceived(data)
 
-    def writeSomeData(self, data: bytes) -> int | BaseException:
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
         """One send of at most C{SEND_LIMIT} bytes. Returns how many were taken, or why the connection is lost."""
         if not data:
             return 0
-        edge = self._registered()
+        edge = self.edge_socket()
         limited = memoryview(data)[: self.SEND_LIMIT]
         try:
             sent = self.socket.send(limited)
@@ -112,8 +115,8 @@ class EdgeTransport(tcp.Connection):  # type: ignore[misc]
 class EdgeServer(EdgeTransport, tcp.Server):
     """An accepted connection. It is writable from birth."""
 
-    def _registered(self) -> EdgeSocket:
-        edge = EdgeTransport._registered(self)
+    def edge_socket(self) -> EdgeSocket:
+        edge = EdgeTransport.edge_socket(self)
         if not self.connected:  # tcp.Server starts reading in its constructor, before it counts as connected
             edge.writable = True
         return edge
@@ -134,6 +137,7 @@ class EdgePort(tcp.Port):
     """A listening socket: itself level-triggered (its accept loop is capped), its connections edge-triggered."""
 
     transport: Any = EdgeServer
+    reactor: Any  # an EpollETReactor
 
     def doRead(self) -> None:
         before = self.sessionno

@@ -1,0 +1,486 @@
+"""
+The whole policy of the event pipe, pure.
+
+Between an upstream that produces and a downstream that consumes stand at most C{limits.buffers} slabs, the filters' output of
+at most the same size, and at most C{max_temp_file_size} bytes on disk. L{Pipe.next_step} is told what the two sockets can do
+and answers with what to do next; whoever acts reports facts back (C{did_...}). The rules, in the order they are asked::
+
+    1  a broken pipe                         -> ABANDON    every buffer comes back, no clean end
+    2  received bytes go to the filters      when their slab is full, the stream ended, or the upstream is drained and the
+                                             downstream takes bytes; else more are packed behind them
+    3  downstream ready, a full batch waits  -> WRITE      (disk first: SEND_FILE)
+    4  upstream ready, a buffer has room     -> READ       preread bytes were there before
+    5  downstream ready, something waits     -> WRITE      also when the upstream is blocked for want of a buffer:
+                                                           a ready client is served, never spilled for
+    6  upstream ready, no buffer has room,
+       the downstream is stuck               -> SPILL      oldest bytes first, if the file may grow
+    7  the filters wait for something        -> AWAIT      once
+    8  nothing is left and the stream ended  -> FINISH     or ABANDON, when it ended by a failure: what was received has
+                                                           been delivered, but never as a clean end
+    9  otherwise                             -> WAIT       when no buffer is free and the file is full, that is the
+                                                           back-pressure: the upstream is not read
+
+Bytes on disk always precede bytes in memory: spilling takes the oldest of memory, sending takes the disk first. A batch is at
+most C{busy_size}, a slab counting whole however few of its bytes are left.
+
+Source: the seed's C{ngx_event_pipe()}, its read ladder and its write ladder. Different from nginx, on purpose: a failing
+upstream loses nothing that was received; partial buffers are passed on as soon as the client can take them; the file is a
+ring, so its limit bounds what is outstanding.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
+from twisted_pipe.core.chain import FilterChain
+from twisted_pipe.core.disk import DiskRange
+from twisted_pipe.errors import FilterFailed, PipeError, PipeFinished, UpstreamFailed
+from twisted_pipe.limits import PipeLimits
+
+__all__ = ["Flow", "Pipe", "Step"]
+
+#: IOV_MAX: more parts no system call takes; also the bound on the filters' output, in count.
+MOST_SEGMENTS = 1024
+
+
+class Step(enum.Enum):
+    """What to do next."""
+
+    READ = enum.auto()  #: receive into L{Pipe.read_view}, then L{Pipe.did_read} (or C{did_end}, C{did_fail})
+    WRITE = enum.auto()  #: send L{Pipe.batch}, then L{Pipe.did_write}
+    SEND_FILE = enum.auto()  #: send L{Pipe.file_range}, then L{Pipe.did_send_file}
+    SPILL = enum.auto()  #: write L{Pipe.spill_batch} at L{DiskRange.write_offset}, then L{Pipe.did_spill}
+    AWAIT = enum.auto()  #: subscribe to C{chain.suspension}
+    WAIT = enum.auto()  #: nothing until a socket, a timer or a filter says something
+    FINISH = enum.auto()  #: end the downstream cleanly
+    ABANDON = enum.auto()  #: end the downstream uncleanly
+
+
+class Flow(enum.Enum):
+    """The state of a side."""
+
+    OPEN = "open"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+class Pipe:
+    """
+    One direction.
+
+    @ivar upstream: ENDED after a clean end (or the whole announced length), FAILED when it broke off.
+    @ivar downstream: ENDED after FINISH, FAILED when it takes no more.
+    @ivar delayed: set by the driver while a rate limit forbids reading; no read, and no read timeout.
+    @ivar error: why the pipe did not end cleanly; the first reason stays.
+    @ivar length: bytes still to come, None if the end of the stream tells.
+    @ivar surplus: bytes the upstream sent beyond its announced length; they are dropped.
+    @ivar disk: what is on disk.
+    @ivar bytes_in: received from the upstream.
+    @ivar bytes_out: taken by the downstream.
+    @ivar bytes_spilled: written to disk, in all.
+    @ivar peak_memory: the most bytes of memory held at once.
+    """
+
+    def __init__(
+        self,
+        limits: PipeLimits,
+        pool: SlabPool,
+        filters: Sequence[tuple[str, Any]] = (),
+        length: int | None = None,
+        preread: bytes = b"",
+    ) -> None:
+        """
+        @param pool: slabs of C{limits.buffer_size}.
+        @param filters: names and C{IPipeFilter}s in order.
+        @param length: bytes the stream has in all, if known.
+        @param preread: its first bytes, if they were received already.
+        """
+        self.limits = limits
+        self.upstream = Flow.OPEN
+        self.downstream = Flow.OPEN
+        self.delayed = False
+        self.error: PipeError | None = None
+        self.length = length
+        self.surplus = 0
+        self.bytes_in = self.bytes_out = self.bytes_spilled = self.peak_memory = 0
+        self.chain = FilterChain(filters, self._release) if filters else None
+        self.disk = DiskRange(limits.file_size)
+        self.waits_for_filter = False
+        self._pool = pool
+        self._slabs = 0
+        self._filling: Slab | None = None  # being read into
+        self._filled = 0  # how far it is filled
+        self._fed = 0  # how far it was passed on
+        self._memory: deque[Segment] = deque()  # what waits for the downstream, after the disk
+        self._memory_bytes = 0
+        self._own_bytes = 0  # memory that is no slab's: what filters made, preread
+        self._broken = False
+        self._can_spill = limits.file_size > 0
+        self._closed = False
+        if preread:
+            self._receive(Segment(preread), len(preread))
+        elif length == 0:
+            self.upstream = Flow.ENDED
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pipe {self.upstream.value} -> {self.downstream.value}"
+            f" slabs={self._slabs}/{self.limits.slabs} memory={self._memory_bytes} disk={self.disk.outstanding}"
+            f" in={self.bytes_in} out={self.bytes_out} spilled={self.bytes_spilled}"
+            f"{' blocked' if self.upstream_blocked else ''}{' delayed' if self.delayed else ''}"
+            f"{' filtering' if self.waits_for_filter else ''}>"
+        )
+
+    # consequences
+
+    @property
+    def slabs(self) -> int:
+        """Slabs held."""
+        return self._slabs
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes in memory that wait for the downstream."""
+        return self._memory_bytes
+
+    @property
+    def has_output(self) -> bool:
+        """Whether anything waits for the downstream."""
+        return bool(self._memory) or self.disk.outstanding > 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a buffer is free, or partly so."""
+        return self._slabs < self.limits.slabs or (self._filling is not None and self._filled < self._pool.size)
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether it is the upstream's turn: what a read timeout measures."""
+        return (
+            self.upstream is Flow.OPEN
+            and self.has_room
+            and not (self.delayed or self.waits_for_filter or self._broken)
+        )
+
+    @property
+    def upstream_blocked(self) -> bool:
+        """Whether the upstream is not read because no buffer is free."""
+        return self.upstream is Flow.OPEN and not self.has_room
+
+    # the policy
+
+    def next_step(self, readable: bool, writable: bool) -> Step:
+        """What to do, given whether the upstream has bytes (or its end) and whether the downstream takes some."""
+        if self._broken:
+            return Step.ABANDON
+        reading = readable and self.upstream is Flow.OPEN and not self.delayed
+        if self._fed < self._filled and (
+            self._filled == self._pool.size or self.upstream is not Flow.OPEN or (writable and not reading)
+        ):
+            self._pass_on()
+        if self.chain is not None and not self._pull():
+            return Step.ABANDON
+        if writable and self._memory_bytes + self.disk.outstanding >= self.limits.busy_size:
+            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE
+        if reading and self.has_room:
+            return Step.READ
+        if writable and self.has_output:
+            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE
+        if reading and not writable and self._memory and self._can_spill and self.disk.room:
+            return Step.SPILL
+        if self.chain is not None and self.chain.suspension is not None and not self.waits_for_filter:
+            self.waits_for_filter = True
+            return Step.AWAIT
+        if self.upstream is not Flow.OPEN and self._drained:
+            return Step.FINISH if self.upstream is Flow.ENDED else Step.ABANDON
+        self._rest()
+        return Step.WAIT
+
+    @property
+    def _drained(self) -> bool:
+        if self.has_output or self._fed < self._filled:
+            return False
+        if self.chain is None:
+            return True
+        return self.chain.finished if self.upstream is Flow.ENDED else self.chain.idle
+
+    def _pass_on(self) -> None:
+        """What was received and not passed on goes to the filters, or straight to the output."""
+        slab = self._filling
+        assert slab is not None
+        start, self._fed = self._fed, self._filled
+        if self.chain is not None:
+            slab.holders += 1
+            self.chain.raw.append(Segment(slab.view[start : self._filled], slab, self._filled))
+        else:
+            last = self._memory[-1] if self._memory else None
+            if last is not None and last.slab is slab and last.stop == start:
+                last.data = slab.view[start - len(last.data) : self._filled]
+                last.stop = self._filled
+                self._memory_bytes += self._filled - start
+            else:
+                slab.holders += 1
+                self._put(Segment(slab.view[start : self._filled], slab, self._filled))
+        if self._filled == self._pool.size:
+            self._leave_filling()
+
+    def _leave_filling(self) -> None:
+        slab, self._filling = self._filling, None
+        self._filled = self._fed = 0
+        if slab is not None:
+            self._let_go(slab)
+
+    def _pull(self) -> bool:
+        """Take the filters' output while there is room for it. False if one failed."""
+        chain = self.chain
+        assert chain is not None
+        if self.upstream is Flow.ENDED and self._fed == self._filled:
+            chain.ending = True
+        try:
+            while self._memory_bytes < self.limits.memory and len(self._memory) < MOST_SEGMENTS:
+                item = chain.pull()
+                if item is None:
+                    return True
+                self._put(self._segment(item, chain.lent))
+        except FilterFailed as error:
+            self._break(error)
+            return False
+        return True
+
+    @staticmethod
+    def _segment(item: Any, lent: Slab | None) -> Segment:
+        """What a filter put out: a slice of what it was lent, bytes, or something that might yet change and is copied."""
+        if type(item) is bytes:
+            return Segment(item)
+        if type(item) is memoryview and item.c_contiguous and item.nbytes == len(item):
+            owner = item.obj
+            if lent is not None and owner is lent.data:
+                lent.holders += 1
+                return Segment(item, lent)
+            if type(owner) is bytes:
+                return Segment(item)
+        return Segment(bytes(item))
+
+    def _put(self, segment: Segment) -> None:
+        self._memory.append(segment)
+        size = len(segment.data)
+        self._memory_bytes += size
+        if segment.slab is None:
+            segment.stop = size
+            self._own_bytes += size
+            self._note_peak()
+
+    def _note_peak(self) -> None:
+        held = self._slabs * self._pool.size + self._own_bytes
+        if held > self.peak_memory:
+            self.peak_memory = held
+
+    def _rest(self) -> None:
+        """Nothing to do: an idle pipe holds no memory."""
+        if self._filling is not None and self._fed == self._filled:
+            self._leave_filling()
+
+    # what the steps act on
+
+    def read_view(self, most: int = 0) -> memoryview:
+        """
+        READ: where to receive, 1 byte or more, until the next call of any method.
+
+        @param most: at most so many bytes, 0 for as many as fit (a rate limit's budget).
+        """
+        slab = self._filling
+        if slab is not None and slab.holders == 1 and self._fed == self._filled and not slab.lent:
+            self._filled = self._fed = 0  # all it held is gone
+        elif slab is None:
+            slab = self._filling = self._pool.take()
+            self._slabs += 1
+            self._note_peak()
+        filled = self._filled
+        end = self._pool.size if not most else min(self._pool.size, filled + most)
+        return slab.view if filled == 0 and end == self._pool.size else slab.view[filled:end]
+
+    def batch(self) -> list[Data]:
+        """WRITE: what to send, oldest first; at most C{busy_size} and IOV_MAX parts, but at least something."""
+        room = self.limits.busy_size
+        parts: list[Data] = []
+        slab: Slab | None = None
+        for segment in self._memory:
+            if segment.slab is None or segment.slab is not slab:
+                weight = segment.weight
+                if weight > room:
+                    if not parts:  # one large piece of a filter's own: as much of it as may be busy
+                        parts.append(memoryview(segment.data)[:room])
+                    break
+                room -= weight
+                slab = segment.slab
+            parts.append(segment.data)
+            if len(parts) == MOST_SEGMENTS:
+                break
+        return parts
+
+    def file_range(self, most: int) -> tuple[int, int]:
+        """SEND_FILE: offset and count of what to send from the file: 1 to C{most} bytes, in one piece."""
+        return self.disk.read_offset, min(self.disk.readable, most)
+
+    def spill_batch(self) -> list[Data]:
+        """SPILL: what to write at C{disk.write_offset}: the oldest of memory, as much as one write and the file may take."""
+        room = min(self.limits.temp_file_write_size, self.disk.room)
+        parts: list[Data] = []
+        for segment in self._memory:
+            data = segment.data
+            if len(data) >= room:
+                parts.append(data if len(data) == room else memoryview(data)[:room])
+                break
+            parts.append(data)
+            room -= len(data)
+            if len(parts) == MOST_SEGMENTS:
+                break
+        return parts
+
+    # facts
+
+    def did_read(self, count: int) -> None:
+        """C{count} bytes, at least 1, were received into L{read_view}."""
+        self.bytes_in += count
+        if self.length is not None:
+            count = self._cut(count)
+        self._filled += count
+
+    def _receive(self, segment: Segment, count: int) -> None:
+        self.bytes_in += count
+        if self.length is not None:
+            kept = self._cut(count)
+            if kept < count:
+                segment.data = memoryview(segment.data)[:kept]
+        if not len(segment.data):
+            return
+        if self.chain is None:
+            self._put(segment)
+        else:
+            segment.stop = len(segment.data)
+            self._own_bytes += segment.stop
+            self.chain.raw.append(segment)
+
+    def _cut(self, count: int) -> int:
+        """How many of C{count} bytes belong to the stream; at the last of them it has ended."""
+        assert self.length is not None
+        kept = min(count, self.length)
+        self.surplus += count - kept
+        self.length -= kept
+        if self.length == 0:
+            self.upstream = Flow.ENDED
+        return kept
+
+    def did_end(self) -> None:
+        """The upstream ended its stream."""
+        if self.upstream is not Flow.OPEN:
+            return
+        if self.length:
+            self.did_fail(UpstreamFailed(f"the upstream ended {self.length} bytes before its announced length"))
+        else:
+            self.upstream = Flow.ENDED
+
+    def did_fail(self, error: PipeError) -> None:
+        """The upstream broke off (reset, timeout). What was received is still delivered; then the pipe is abandoned."""
+        if self.upstream is Flow.OPEN:
+            self.upstream = Flow.FAILED
+            self.error = self.error or error
+
+    def did_write(self, count: int) -> None:
+        """The downstream took C{count} bytes of L{batch}; 0 if none."""
+        self.bytes_out += count
+        self._take(count)
+
+    def did_send_file(self, count: int) -> None:
+        """The downstream took C{count} bytes of L{file_range}."""
+        self.bytes_out += count
+        self.disk.took(count)
+
+    def did_spill(self, count: int) -> None:
+        """C{count} bytes of L{spill_batch} are on disk."""
+        self.bytes_spilled += count
+        self.disk.added(count)
+        self._take(count)
+
+    def spill_failed(self) -> None:
+        """The file takes no more (its bytes are still in memory): from now on, back-pressure instead of spilling."""
+        self._can_spill = False
+
+    def did_break(self, error: PipeError) -> None:
+        """The downstream failed, the disk lost bytes, or the owner gave up: nothing more can be delivered."""
+        self._break(error)
+
+    def filter_resumed(self, result: Any) -> None:
+        """What the filter waited for came."""
+        self.waits_for_filter = False
+        if self.chain is not None:
+            self.chain.resume(result)
+
+    def filter_failed(self, error: BaseException) -> None:
+        """What the filter waited for failed: it is raised in the filter."""
+        self.waits_for_filter = False
+        if self.chain is not None:
+            self.chain.throw(error)
+
+    def close(self) -> list[FilterFailed]:
+        """
+        After FINISH or ABANDON: every buffer goes back and every filter is told. A second call does nothing.
+
+        @return: what filters raised when they were told.
+        """
+        if self._closed:
+            return []
+        self._closed = True
+        clean = not self._broken and self.upstream is Flow.ENDED and self._drained
+        if clean:
+            self.downstream = Flow.ENDED
+        elif self.error is None:
+            self._break(PipeFinished("the pipe was closed before its end"))
+        self._broken = True
+        problems = self.chain.stop(None if clean else self.error) if self.chain is not None else []
+        while self._memory:
+            self._release(self._memory.popleft())
+        self._memory_bytes = 0
+        self._leave_filling()
+        self.disk.took(self.disk.outstanding)
+        return problems
+
+    def _break(self, error: PipeError) -> None:
+        if not self._broken:
+            self._broken = True
+            if self.downstream is Flow.OPEN:
+                self.downstream = Flow.FAILED
+            self.error = self.error or error
+
+    def _take(self, count: int) -> None:
+        """The first C{count} bytes of memory are elsewhere now."""
+        self._memory_bytes -= count
+        memory = self._memory
+        while count:
+            segment = memory[0]
+            size = len(segment.data)
+            if count < size:
+                segment.data = memoryview(segment.data)[count:]
+                return
+            count -= size
+            del memory[0]
+            self._release(segment)
+
+    def _release(self, segment: Segment) -> None:
+        slab = segment.slab
+        if slab is None:
+            self._own_bytes -= segment.stop
+        else:
+            # The view goes first: the pool probes whether anybody else has one.
+            segment.data = b""
+            segment.slab = None
+            self._let_go(slab)
+
+    def _let_go(self, slab: Slab) -> None:
+        self._pool.let_go(slab)
+        if not slab.holders:
+            self._slabs -= 1

@@ -1,0 +1,73 @@
+"""
+Three ways to end a connection's sending side, on any transport.
+
+TCP has one unclean end, the reset, and a reset throws away what the kernel has not sent yet. So a stream that broke off is
+reset only after what was received has left: L{abort_when_sent}.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import termios
+from typing import Any
+
+from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
+
+from twisted_pipe.net.transport import EdgeTransport
+
+__all__ = ["abort", "abort_when_sent", "half_close"]
+
+_LOOK_EVERY = 0.05
+
+
+def half_close(transport: Any) -> None:
+    """Everything was sent and no more comes; what the peer sends may still be read. Closes where there are no halves."""
+    close_half = getattr(transport, "loseWriteConnection", None)
+    if close_half is not None and (
+        ITCPTransport.providedBy(transport) or IHalfCloseableDescriptor.providedBy(transport)
+    ):
+        close_half()
+    else:
+        transport.loseConnection()
+
+
+def abort(transport: Any) -> None:
+    """End it at once and uncleanly (on TCP a reset), unless it is gone already."""
+    if getattr(transport, "abortConnection", None) is not None:
+        transport.abortConnection()
+    else:
+        transport.loseConnection()
+
+
+def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
+    """
+    End it uncleanly, but only when the peer's kernel has what ours was given.
+
+    @param patience: seconds to wait for that at most; 0 for ever.
+    """
+    if isinstance(transport, EdgeTransport) and not transport.TLS:
+        _Farewell(transport, clock, patience).look()
+    elif getattr(transport, "TLS", False) or not ITCPTransport.providedBy(transport):
+        abort(transport)
+    else:
+        transport.loseConnection()  # its buffer cannot be seen; a reset would lose it
+
+
+class _Farewell:
+    """Waits for one socket's send queue to be empty."""
+
+    def __init__(self, transport: EdgeTransport, clock: Any, patience: float) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._until = clock.seconds() + patience if patience else None
+
+    def look(self) -> None:
+        if not self._transport.connected:
+            return
+        unsent = array.array("i", [0])
+        fcntl.ioctl(self._transport.socket.fileno(), termios.TIOCOUTQ, unsent)
+        if unsent[0] and (self._until is None or self._clock.seconds() < self._until):
+            self._clock.callLater(_LOOK_EVERY, self.look)
+        else:
+            self._transport.abortConnection()

@@ -1,0 +1,519 @@
+"""
+The event pipe between two Twisted transports.
+
+L{twisted_pipe.core.pipe.Pipe} decides, L{EventPipe} acts: it asks for the next step, does it on the source, the sink or the
+spill file, reports the fact, and stops at WAIT. It owns what the policy must not know: descriptors, the clock, Deferreds.
+
+Between two of the C{epollet} reactor's TCP transports it works on the sockets themselves (recv_into its own buffers, sendmsg,
+sendfile). Between any other transports, on any reactor, it is an C{IConsumer} to the upstream and an C{IPushProducer} to the
+downstream.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_pipe.core.buffers import SlabPool
+from twisted_pipe.core.pacing import Pacer
+from twisted_pipe.core.pipe import Flow, Pipe, Step
+from twisted_pipe.errors import Cancelled, DiskFailed, DownstreamFailed, PipeError, PipeFinished, Side, TimedOut, UpstreamFailed
+from twisted_pipe.interfaces import IPipeFilter
+from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
+from twisted_pipe.net.closing import abort, abort_when_sent, half_close
+from twisted_pipe.net.deadline import Deadline
+from twisted_pipe.net.edge import EdgeSocket
+from twisted_pipe.net.sink import ConsumerSink, Sink, SocketSink
+from twisted_pipe.net.source import ProducerSource, SocketSource, Source
+from twisted_pipe.net.spillfile import SpillDirectory, SpillFile
+from twisted_pipe.net.transport import EdgeTransport
+from twisted_pipe.units import format_size
+
+__all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
+
+_log = Logger()
+_TURN_BUDGET = 1024 * 1024  # bytes a pipe may move before the others have their turn
+_DISK_ERRORS = (errno.EIO, errno.EBADF, errno.EINVAL, errno.ESTALE, errno.EUCLEAN)
+
+_pools: dict[int, SlabPool] = {}
+
+
+def slab_pool(size: int) -> SlabPool:
+    """The process's pool of slabs of C{size} bytes."""
+    pool = _pools.get(size)
+    if pool is None:
+        pool = _pools[size] = SlabPool(size)
+    return pool
+
+
+@attrs.frozen(kw_only=True)
+class PipeOutcome:
+    """
+    How a pipe ended.
+
+    @ivar bytes_in: received from the upstream.
+    @ivar bytes_out: taken by the downstream (by its kernel socket, or by the transport).
+    @ivar bytes_spilled: written to disk, in all.
+    @ivar peak_memory: the most bytes of memory held at once.
+    @ivar surplus: bytes the upstream sent beyond the announced length, dropped.
+    @ivar seconds: from start to end.
+    @ivar error: None after a clean end, else why not; its C{side} says whose fault it was.
+    """
+
+    bytes_in: int
+    bytes_out: int
+    bytes_spilled: int
+    peak_memory: int
+    surplus: int
+    seconds: float
+    error: PipeError | None
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything was delivered and the end passed on."""
+        return self.error is None
+
+    @property
+    def side(self) -> Side | None:
+        """Whose fault it was."""
+        return None if self.error is None else self.error.side
+
+    def __str__(self) -> str:
+        return "finished" if self.error is None else str(self.error)
+
+
+@implementer(IConsumer, IPushProducer)
+class EventPipe:
+    """
+    One direction between two transports: buffered, bounded, spilled, filtered.
+
+    It starts at once. In the reactor thread only.
+
+    With an upstream that is not an C{epollet} TCP transport, its protocol hands over what arrives: C{dataReceived} calls
+    L{write}, the clean end L{unregisterProducer} (or L{upstream_ended}), a loss L{upstream_lost}
+    (L{twisted_pipe.net.pipe_end.PipeEnd} is a protocol that does this).
+
+    At a clean end the downstream is half-closed. A pipe that breaks aborts the downstream (after it has delivered what was
+    received, if the upstream is to blame) and stops the upstream. With C{keep_open} it does neither: the owner closes.
+
+    @ivar done: fires with the L{PipeOutcome}, never fails. Cancelling it abandons the pipe.
+    @ivar received: fires with None as soon as nothing more is read from the upstream, however long delivering takes: its
+        connection can be let go. Never fails.
+    @ivar last_progress: when bytes last moved, in the clock's seconds.
+    """
+
+    def __init__(
+        self,
+        upstream: Any,
+        downstream: Any,
+        filters: Sequence[IPipeFilter | tuple[str, IPipeFilter]] = (),
+        limits: PipeLimits = DEFAULT_LIMITS,
+        *,
+        clock: Any = None,
+        spill: SpillDirectory | None = None,
+        preread: bytes = b"",
+        length: int | None = None,
+        keep_open: bool = False,
+        name: str = "pipe",
+    ) -> None:
+        """
+        @param upstream: the transport (or C{IPushProducer}) whose bytes are taken; None if L{registerProducer} tells later.
+        @param downstream: the transport (or C{IConsumer}) that gets them.
+        @param filters: C{IPipeFilter}s in order, or (name, filter) pairs; the name stands in errors and logs.
+        @param limits: its bounds.
+        @param clock: an C{IReactorTime}; default the reactor of the downstream or the upstream.
+        @param spill: where spill files are made; default L{SpillDirectory}'s.
+        @param preread: the first bytes of the stream, if they were read already.
+        @param length: bytes of the whole stream, if known: it then ends by itself.
+        @param keep_open: leave closing of both transports to the caller.
+        @param name: for logs and C{repr}.
+        @raise TypeError: there is no clock.
+        """
+        self.name = name
+        self.limits = limits
+        self.done: Deferred[PipeOutcome] = Deferred(self._cancel)
+        self.received: Deferred[None] = Deferred()
+        clock = clock or getattr(downstream, "reactor", None) or getattr(upstream, "reactor", None)
+        if clock is None:
+            raise TypeError("neither transport has a reactor: pass clock=, an IReactorTime")
+        self._clock = clock
+        self._upstream = upstream
+        self._downstream = downstream
+        self._keep_open = keep_open
+        named = [entry if isinstance(entry, tuple) else (type(entry).__name__, entry) for entry in filters]
+        self._pipe = Pipe(limits, slab_pool(limits.buffer_size), named, length, preread)
+        self._spill_directory = spill or _default_spill
+        self._file: SpillFile | None = None
+        self._awaited: Deferred[Any] | None = None
+        self._running = self._again = self._ended = False
+        self._later: Any = None
+        self._started = self.last_progress = clock.seconds()
+        self._pacer = Pacer(limits.limit_rate, self._started) if limits.limit_rate else None
+        self._pacer_call: Any = None
+        self._read_deadline = Deadline(clock, limits.read_timeout, self._read_timed_out)
+        self._send_deadline = Deadline(clock, limits.send_timeout, self._send_timed_out)
+        edge = _edge_of(upstream)
+        self._pushed = None if edge is not None else ProducerSource(upstream)
+        self._source: Source = SocketSource(edge, self) if edge is not None else self._pushed  # type: ignore[assignment]
+        edge = _edge_of(downstream)
+        self._sink: Sink = SocketSink(edge, self) if edge is not None else ConsumerSink(downstream, self, limits.busy_size)
+        self._turn()
+
+    def __repr__(self) -> str:
+        return f"<EventPipe {self.name} {'ended' if self._ended else self._pipe!r}>"
+
+    @property
+    def bytes_in(self) -> int:
+        """Received so far."""
+        return self._pipe.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        """Delivered so far."""
+        return self._pipe.bytes_out
+
+    @property
+    def bytes_spilled(self) -> int:
+        """Written to disk so far."""
+        return self._pipe.bytes_spilled
+
+    # IConsumer, for an upstream that pushes
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """C{producer} will L{write}; it is paused and resumed as the bounds say."""
+        self._pushing().register(producer, streaming)
+        self._turn()
+
+    def unregisterProducer(self) -> None:
+        """The clean end of the stream."""
+        self.upstream_ended()
+
+    def write(self, data: bytes) -> None:
+        """
+        The next bytes of the stream.
+
+        @raise PipeFinished: after its end.
+        """
+        if self._ended:
+            raise PipeFinished(f"{self.name}: bytes were written to a pipe that has ended")
+        self._pushing().push(data)
+        self._turn()
+
+    def upstream_ended(self) -> None:
+        """The clean end of the stream; calls after it do nothing."""
+        if not self._ended:
+            self._pushing().end()
+            self._turn()
+
+    def upstream_lost(self, reason: Failure) -> None:
+        """The upstream's connection is gone: cleanly if C{reason} says so. Calls after the end do nothing."""
+        if self._ended:
+            return
+        failure = UpstreamFailed(f"upstream: {reason.getErrorMessage()}")
+        if self._pushed is not None:
+            self._pushed.end(None if reason.check(ConnectionDone) else failure)
+        else:
+            self._pipe.did_fail(failure)  # its socket was closed here, before it had told its end
+        self._turn()
+
+    def _pushing(self) -> ProducerSource:
+        if self._pushed is None:
+            raise TypeError(f"{self.name} reads its upstream's socket itself; nobody else may write to it")
+        return self._pushed
+
+    # IPushProducer, for a downstream that is a consumer
+
+    def pauseProducing(self) -> None:
+        """The downstream has enough for now."""
+        if isinstance(self._sink, ConsumerSink):
+            self._sink.writable = False
+
+    def resumeProducing(self) -> None:
+        """The downstream takes bytes again."""
+        if isinstance(self._sink, ConsumerSink) and not self._ended:
+            self._sink.writable = True
+            self._turn()
+
+    def stopProducing(self) -> None:
+        """The downstream is gone."""
+        self._lose_downstream("the connection was closed")
+
+    # SocketOwner, for the reactor's own transports
+
+    def socket_ready(self) -> None:
+        """A half of a socket may make progress."""
+        self._turn()
+
+    def socket_lost(self, reason: Failure) -> None:
+        """A transport was closed by somebody else."""
+        if self._ended:
+            return
+        if not getattr(self._downstream, "connected", True):
+            self._lose_downstream(reason.getErrorMessage())
+        else:
+            self.upstream_lost(reason)
+
+    def _lose_downstream(self, why: str) -> None:
+        if not self._ended:
+            self._pipe.did_break(DownstreamFailed(f"downstream: {why}"))
+            self._turn()
+
+    # the turn
+
+    def _turn(self) -> None:
+        """Do steps until there is nothing to do. Never nested: a call from within makes the running one go on."""
+        if self._running:
+            self._again = True
+            return
+        if self._ended:
+            return
+        self._running = True
+        try:
+            self._again = True
+            while self._again and not self._ended:
+                self._again = False
+                self._run_steps()
+        finally:
+            self._running = False
+
+    def _run_steps(self) -> None:
+        pipe, source, sink = self._pipe, self._source, self._sink
+        now = self._clock.seconds()
+        budget = _TURN_BUDGET
+        came, went = pipe.bytes_in, pipe.bytes_out
+        while True:
+            step = pipe.next_step(source.readable, sink.writable)
+            if step is Step.READ:
+                budget -= self._read(now)
+            elif step is Step.WRITE:
+                budget -= self._write()
+            elif step is Step.SEND_FILE:
+                budget -= self._send_file()
+            elif step is Step.SPILL:
+                budget -= self._spill()
+            elif step is Step.AWAIT:
+                self._await()
+            else:
+                break
+            if budget <= 0:
+                if self._later is None:
+                    self._later = self._clock.callLater(0, self._go_on)
+                break
+        if pipe.upstream is not Flow.OPEN and not self.received.called:
+            self.received.callback(None)
+        if step is Step.FINISH or step is Step.ABANDON:
+            self._end()
+            return
+        came, went = pipe.bytes_in - came, pipe.bytes_out - went
+        if came or went:
+            self.last_progress = now
+        _measure(self._read_deadline, pipe.wants_read and not source.readable, bool(came), now)
+        _measure(self._send_deadline, pipe.has_output and not sink.writable, bool(went), now)
+        source.settle(pipe.wants_read)
+
+    def _go_on(self) -> None:
+        self._later = None
+        self._turn()
+
+    def _read(self, now: float) -> int:
+        pacer, most = self._pacer, 0
+        if pacer is not None:
+            most = pacer.budget(now)
+            if most == 0:
+                self._pipe.delayed = True
+                self._pacer_call = self._clock.callLater(max(pacer.delay(now), 0.001), self._paced)
+                return 0
+        try:
+            got = self._source.read_into(self._pipe.read_view(most))
+        except PipeError as error:
+            self._pipe.did_fail(error)
+            return 0
+        except OSError as error:
+            self._pipe.did_fail(UpstreamFailed(f"upstream: {error.strerror or error}"))
+            return 0
+        if got > 0:
+            self._pipe.did_read(got)
+            if pacer is not None:
+                pacer.passed(got)
+            return got
+        if got == 0:
+            self._pipe.did_end()
+        return 0
+
+    def _paced(self) -> None:
+        self._pacer_call = None
+        self._pipe.delayed = False
+        self._turn()
+
+    def _write(self) -> int:
+        try:
+            sent = self._sink.write(self._pipe.batch())
+        except OSError as error:
+            self._pipe.did_break(DownstreamFailed(f"downstream: {error.strerror or error}"))
+            return 0
+        self._pipe.did_write(sent)
+        return sent
+
+    def _send_file(self) -> int:
+        file = self._file
+        assert file is not None
+        offset, count = self._pipe.file_range(self._sink.file_part)
+        try:
+            sent = self._sink.send_file(file, offset, count)
+        except EOFError as error:
+            self._pipe.did_break(DiskFailed(f"disk: {self._spill_directory.path}: {error}"))
+            return 0
+        except OSError as error:
+            why = error.strerror or str(error)
+            if error.errno in _DISK_ERRORS:
+                self._pipe.did_break(DiskFailed(f"disk: {self._spill_directory.path}: spilled bytes cannot be read: {why}"))
+            else:
+                self._pipe.did_break(DownstreamFailed(f"downstream: {why}"))
+            return 0
+        self._pipe.did_send_file(sent)
+        if not self._pipe.disk.outstanding:
+            file.rewind()
+        return sent
+
+    def _spill(self) -> int:
+        try:
+            if self._file is None:
+                self._file = self._spill_directory.open()
+                _log.info(
+                    "{pipe.name}: spill started: {held} wait for a slow client, the rest goes to {directory.path}",
+                    pipe=self,
+                    held=format_size(self._pipe.memory_bytes),
+                    directory=self._spill_directory,
+                )
+            written = self._file.write(self._pipe.disk.write_offset, self._pipe.spill_batch())
+        except OSError as error:
+            self._pipe.spill_failed()
+            _log.error(
+                "{pipe.name}: spill failed, going on without (the upstream waits for the client): {directory.path}: {why}",
+                pipe=self,
+                directory=self._spill_directory,
+                why=error.strerror or str(error),
+            )
+            return 0
+        self._pipe.did_spill(written)
+        return written
+
+    def _await(self) -> None:
+        """A filter waits for something: go on when it fires, which may be at once."""
+        suspension = self._pipe.chain.suspension  # type: ignore[union-attr]
+        awaited = suspension if isinstance(suspension, Deferred) else ensureDeferred(_wait_for(suspension))
+        self._awaited = awaited
+        awaited.addCallbacks(self._filter_resumed, self._filter_failed)
+
+    def _filter_resumed(self, result: object) -> None:
+        self._awaited = None
+        if not self._ended:
+            self._pipe.filter_resumed(result)
+            self._turn()
+
+    def _filter_failed(self, failure: Failure) -> None:
+        self._awaited = None
+        if not self._ended:
+            self._pipe.filter_failed(failure.value or RuntimeError("a failure without an exception"))
+            self._turn()
+
+    # the end
+
+    def _read_timed_out(self) -> None:
+        self._pipe.did_fail(TimedOut(Side.UPSTREAM, "read timeout", self.limits.read_timeout))
+        self._turn()
+
+    def _send_timed_out(self) -> None:
+        self._pipe.did_break(TimedOut(Side.DOWNSTREAM, "send timeout", self.limits.send_timeout))
+        self._turn()
+
+    def abandon(self, error: PipeError) -> None:
+        """End at once, uncleanly, because of C{error}; what is buffered is dropped. Does nothing after the end."""
+        if not self._ended:
+            self._pipe.did_break(error)
+            self._turn()
+
+    def _cancel(self, done: Deferred[PipeOutcome]) -> None:
+        self.abandon(Cancelled(f"{self.name} was cancelled"))
+
+    def _end(self) -> None:
+        self._ended = True
+        pipe = self._pipe
+        for problem in pipe.close():
+            _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
+        self._read_deadline.cancel()
+        self._send_deadline.cancel()
+        for call in (self._later, self._pacer_call):
+            if call is not None:
+                call.cancel()
+        self._later = self._pacer_call = None
+        if self._awaited is not None:
+            # Its result has nowhere to go; a failure, CancelledError above all, would only be reported as unhandled.
+            awaited, self._awaited = self._awaited, None
+            awaited.addErrback(_ignore_cancelled)
+            awaited.cancel()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._source.detach()
+        self._sink.detach()
+        outcome = PipeOutcome(
+            bytes_in=pipe.bytes_in,
+            bytes_out=pipe.bytes_out,
+            bytes_spilled=pipe.bytes_spilled,
+            peak_memory=pipe.peak_memory,
+            surplus=pipe.surplus,
+            seconds=self._clock.seconds() - self._started,
+            error=pipe.error,
+        )
+        if not self._keep_open:
+            self._close_transports(outcome)
+        if not self.received.called:
+            self.received.callback(None)
+        self.done.callback(outcome)
+
+    def _close_transports(self, outcome: PipeOutcome) -> None:
+        if outcome.error is None:
+            half_close(self._downstream)
+            return
+        if outcome.error.side is Side.UPSTREAM:
+            abort_when_sent(self._downstream, self._clock, self.limits.send_timeout)
+        else:
+            abort(self._downstream)
+        if self._upstream is not None:
+            self._upstream.stopProducing()
+
+
+def _ignore_cancelled(failure: Failure) -> None:
+    failure.trap(CancelledError)
+
+
+async def _wait_for(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _measure(deadline: Deadline, waiting: bool, progressed: bool, now: float) -> None:
+    """A timeout runs while its side is waited for, from its last progress."""
+    if not waiting:
+        deadline.stop()
+    elif progressed or not deadline.running:
+        deadline.restart(now)
+
+
+def _edge_of(transport: Any) -> EdgeSocket | None:
+    """The socket to work on directly, None for transports that have to be asked (TLS: its bytes are not the socket's)."""
+    if isinstance(transport, EdgeTransport) and not transport.TLS:
+        return transport.edge_socket()
+    return None
+
+
+_default_spill = SpillDirectory()

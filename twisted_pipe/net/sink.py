@@ -1,0 +1,95 @@
+"""
+Where a pipe's bytes go: a socket that it writes itself, or a Twisted consumer.
+
+Both are asked alike: C{writable}, C{write}, C{send_file}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted_pipe.interfaces import BytesLike
+from twisted_pipe.net.edge import EdgeSocket, SocketOwner
+from twisted_pipe.net.spillfile import SpillFile
+
+__all__ = ["ConsumerSink", "Sink", "SocketSink"]
+
+_FILE_PART = 1024 * 1024  # a fast client on a long file must not keep the others waiting
+
+
+class Sink(Protocol):
+    """What the driver needs of either."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether it takes bytes now."""
+
+    @property
+    def file_part(self) -> int:
+        """The most bytes that C{send_file} should be asked for."""
+
+    def write(self, parts: Sequence[BytesLike]) -> int:
+        """Hand over C{parts}; returns how many bytes were taken. Raises C{OSError} when the downstream is lost."""
+
+    def send_file(self, file: SpillFile, offset: int, count: int) -> int:
+        """Hand over C{count} bytes of C{file} from C{offset}, likewise; C{EOFError} when the file is too short."""
+
+    def detach(self) -> None:
+        """The pipe has ended: call nobody any more."""
+
+
+class SocketSink:
+    """The write half of an edge-triggered socket."""
+
+    __slots__ = ("_edge",)
+
+    file_part = _FILE_PART
+
+    def __init__(self, edge: EdgeSocket, owner: SocketOwner) -> None:
+        self._edge = edge
+        edge.writer = owner
+
+    @property
+    def writable(self) -> bool:
+        return self._edge.writable
+
+    def write(self, parts: Sequence[BytesLike]) -> int:
+        return self._edge.send(parts)
+
+    def send_file(self, file: SpillFile, offset: int, count: int) -> int:
+        return self._edge.send_file(file.fd, offset, count)
+
+    def detach(self) -> None:
+        self._edge.writer = None
+
+
+class ConsumerSink:
+    """
+    Any C{IConsumer}. It is handed at most a batch (C{busy_size}) at a time and is not writable while it has paused the pipe.
+
+    @ivar writable: flipped by the pipe's C{pauseProducing} and C{resumeProducing}.
+    """
+
+    __slots__ = ("_consumer", "file_part", "writable")
+
+    def __init__(self, consumer: Any, producer: Any, busy_size: int) -> None:
+        self._consumer = consumer
+        self.writable = True
+        self.file_part = busy_size
+        consumer.registerProducer(producer, True)
+
+    def write(self, parts: Sequence[BytesLike]) -> int:
+        # A copy: the consumer keeps what it is given, while our buffers are read into again.
+        data = b"".join(parts)
+        self._consumer.write(data)
+        return len(data)
+
+    def send_file(self, file: SpillFile, offset: int, count: int) -> int:
+        data = file.read(offset, count)
+        self._consumer.write(data)
+        return len(data)
+
+    def detach(self) -> None:
+        self.writable = False
+        self._consumer.unregisterProducer()

@@ -1,0 +1,148 @@
+"""
+Where a pipe's bytes come from: a socket that it reads itself, or a Twisted producer that pushes.
+
+Both are asked alike: C{readable}, C{read_into}, C{settle}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+from twisted_pipe.errors import PipeError, PipeFinished
+from twisted_pipe.net.edge import WOULD_BLOCK, EdgeSocket, SocketOwner
+
+__all__ = ["ProducerSource", "SocketSource", "Source"]
+
+
+class Source(Protocol):
+    """What the driver needs of either."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether reading would give bytes, the end, or an error."""
+
+    def read_into(self, view: memoryview) -> int:
+        """As L{EdgeSocket.recv_into}; raises C{OSError} or C{PipeError} when the upstream is lost."""
+
+    def settle(self, wanted: bool) -> None:
+        """After a turn: whether the pipe wants more."""
+
+    def detach(self) -> None:
+        """The pipe has ended: call nobody any more."""
+
+
+class SocketSource:
+    """The read half of an edge-triggered socket. Not wanting to read costs nothing: the kernel holds the bytes back."""
+
+    __slots__ = ("_edge",)
+
+    def __init__(self, edge: EdgeSocket, owner: SocketOwner) -> None:
+        self._edge = edge
+        edge.reader = owner
+        edge.reading = False  # the transport itself must not read any more
+
+    @property
+    def readable(self) -> bool:
+        return self._edge.readable
+
+    def read_into(self, view: memoryview) -> int:
+        return self._edge.recv_into(view)
+
+    def settle(self, wanted: bool) -> None:
+        pass
+
+    def detach(self) -> None:
+        self._edge.reader = None
+
+
+class ProducerSource:
+    """
+    Bytes that a producer pushed and the pipe has not yet taken.
+
+    The producer is paused as soon as anything stands here or the pipe wants no more; so at most what one turn of a transport
+    brings is held beyond the pipe's buffers.
+    """
+
+    __slots__ = ("_ended", "_failure", "_paused", "_pending", "_producer", "_streaming")
+
+    def __init__(self, producer: Any) -> None:
+        self._producer = producer
+        self._streaming = True
+        self._pending: deque[memoryview] = deque()
+        self._paused = False
+        self._ended = False
+        self._failure: PipeError | None = None
+
+    def register(self, producer: Any, streaming: bool) -> None:
+        """
+        C{IConsumer.registerProducer}.
+
+        @raise RuntimeError: there is one already.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"{self._producer!r} is registered already; {producer!r} cannot be")
+        self._producer = producer
+        self._streaming = streaming
+
+    def push(self, data: bytes) -> None:
+        """
+        The producer's bytes.
+
+        @raise PipeFinished: it has said that it ended.
+        """
+        if self._ended:
+            raise PipeFinished("bytes were written to the pipe after the end of the stream")
+        if data:
+            self._pending.append(memoryview(data))
+
+    def end(self, failure: PipeError | None = None) -> None:
+        """No more comes: cleanly, or because of C{failure}. Only the first call counts."""
+        if not self._ended:
+            self._ended = True
+            self._failure = failure
+            self._producer = None
+
+    @property
+    def readable(self) -> bool:
+        return self._ended or bool(self._pending)
+
+    def read_into(self, view: memoryview) -> int:
+        filled, room = 0, len(view)
+        pending = self._pending
+        while pending and filled < room:
+            data = pending[0]
+            part = data[: room - filled]
+            view[filled : filled + len(part)] = part
+            filled += len(part)
+            if len(part) == len(data):
+                pending.popleft()
+            else:
+                pending[0] = data[len(part) :]
+        if filled:
+            return filled
+        if not self._ended:
+            return WOULD_BLOCK
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    def settle(self, wanted: bool) -> None:
+        producer = self._producer
+        if producer is None:
+            return
+        stop = not wanted or bool(self._pending)
+        if not self._streaming:
+            if not stop:
+                producer.resumeProducing()
+        elif stop != self._paused:
+            self._paused = stop
+            if stop:
+                producer.pauseProducing()
+            else:
+                producer.resumeProducing()
+
+    def detach(self) -> None:
+        self._pending.clear()
+        self._ended = True
+        self._producer = None

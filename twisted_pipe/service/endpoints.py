@@ -1,0 +1,220 @@
+"""
+Where to listen and where to connect, as people write it.
+
+Every Twisted endpoint string is understood, and before that the short forms that people write first: C{8080},
+C{127.0.0.1:8080}, C{[::1]:8080}, C{example.org:80}. A word before a port is a host, unless it is a type of endpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import attrs
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ClientEndpoint,
+    TCP6ServerEndpoint,
+    clientFromString,
+    serverFromString,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
+from twisted.plugin import getPlugins
+from zope.interface import implementer
+
+from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.service.refusal import reason_of
+from twisted_pipe.upstream.group import UpstreamServer
+
+__all__ = ["LOOPBACK", "FirstFree", "Listener", "describe_address", "parse_listener", "parse_upstream"]
+
+LISTEN_RULE = (
+    "must be PORT, HOST:PORT, [IPV6]:PORT, unix:/PATH or a Twisted endpoint string "
+    "such as tcp:8080:interface=127.0.0.1, with a port from 0 (any free one) to 65535"
+)
+UPSTREAM_RULE = (
+    "must be HOST:PORT, [IPV6]:PORT, unix:/PATH or a Twisted endpoint string "
+    "such as tcp:127.0.0.1:9000, with a port from 1 to 65535"
+)
+LOOPBACK = "127.0.0.1"
+
+_FOR_EVER = 86400  # seconds; the system gives up after minutes
+_SHORT = re.compile(r"(?:(?P<host>\[[^\[\]]*\]|[^:/\\=\[\]\s]*):)?(?P<port>\d+)", re.ASCII)
+_BUILT_IN = frozenset({"tcp", "ssl", "unix"})
+#: The client types that take C{timeout=}; without it theirs is 30 s, whatever C{--connect-timeout} says.
+_TAKE_TIMEOUT = re.compile(r"(?:tcp|ssl|tls|unix):(?!.*timeout=)", re.ASCII | re.IGNORECASE | re.DOTALL)
+
+
+@attrs.frozen
+class Listener:
+    """
+    One place to listen.
+
+    @ivar text: how the user wrote it, for messages.
+    @ivar endpoint: what it means.
+    """
+
+    text: str
+    endpoint: IStreamServerEndpoint
+
+
+@implementer(IStreamServerEndpoint)
+@attrs.frozen
+class FirstFree:
+    """
+    An endpoint that listens at the first of several places that is free.
+
+    @ivar endpoints: the places, one at least.
+    """
+
+    endpoints: tuple[IStreamServerEndpoint, ...]
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return Deferred.fromCoroutine(self._listen(protocolFactory))
+
+    async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        *others, last = self.endpoints
+        for endpoint in others:
+            try:
+                return await endpoint.listen(factory)
+            except CannotListenError:
+                pass
+        return await last.listen(factory)
+
+
+def parse_listener(reactor: Any, text: str) -> Listener:
+    """
+    Where C{--listen} says to listen.
+
+    @raise BadConfiguration: when it says nothing that could be.
+    """
+
+    def build() -> IStreamServerEndpoint:
+        short = _short_form(text, IStreamServerEndpointStringParser)
+        if short is None:
+            return cast(IStreamServerEndpoint, serverFromString(reactor, text))
+        host, port = short
+        if host in ("", "*"):
+            return TCP4ServerEndpoint(reactor, port)
+        kind = TCP6ServerEndpoint if isIPv6Address(host) else TCP4ServerEndpoint
+        return kind(reactor, port, interface=host)
+
+    return Listener(text, _build("--listen", text, LISTEN_RULE, 0, build))
+
+
+def parse_upstream(reactor: Any, text: str, connect_timeout: float) -> UpstreamServer:
+    """
+    The server that C{--upstream} names. Its name is not looked up here: a server may come and go while the pipe lives.
+
+    @param connect_timeout: the proxy's, in seconds, 0 for none. The endpoint's own is set to be longer.
+    @raise BadConfiguration: when it says nothing that could be.
+    """
+    patience = math.ceil(connect_timeout) + 1 if connect_timeout else _FOR_EVER
+
+    def build() -> IStreamClientEndpoint:
+        short = _short_form(text, IStreamClientEndpointStringParserWithReactor)
+        if short is None:
+            addition = f":timeout={patience}" if _TAKE_TIMEOUT.match(text) else ""
+            return cast(IStreamClientEndpoint, clientFromString(reactor, text + addition))
+        host, port = short
+        if host == "*":
+            raise ValueError("'*' is no address to connect to")
+        host = host or LOOPBACK
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(reactor, host, port, timeout=patience)
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(reactor, host, port, timeout=patience)
+        return HostnameEndpoint(reactor, host, port, timeout=patience)
+
+    return UpstreamServer(text, _build("--upstream", text, UPSTREAM_RULE, 1, build))
+
+
+def describe_address(address: IAddress) -> str:
+    """An address for people: C{"tcp 127.0.0.1:8080"}, C{"tcp [::1]:8080"}, C{"unix /run/pipe.sock"}."""
+    if isinstance(address, IPv4Address):
+        return f"tcp {address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"tcp [{address.host}]:{address.port}"
+    if isinstance(address, UNIXAddress):
+        return f"unix {(address.name or b'?').decode(errors='replace')}"
+    return str(address)
+
+
+def _short_form(text: str, plugins: Any) -> tuple[str, int] | None:
+    """
+    Host and port of C{PORT}, C{HOST:PORT} and C{[IPV6]:PORT}; None for everything else.
+
+    @raise ValueError: when the host looks like an address and is none.
+    """
+    match = _SHORT.fullmatch(text)
+    if match is None:
+        return None
+    host = match["host"] or ""
+    if host.startswith("["):
+        host = host[1:-1]
+        if not isIPv6Address(host):
+            raise ValueError(f"{host!r} is no IPv6 address")
+    elif host.lower() in _BUILT_IN or any(host.lower() == plugin.prefix.lower() for plugin in getPlugins(plugins)):
+        return None
+    elif re.fullmatch(r"[\d.]+", host) and not isIPAddress(host):
+        raise ValueError(f"{host!r} is no IPv4 address")
+    return host, int(match["port"])
+
+
+def _build(option: str, text: str, rule: str, least: int, build: Callable[[], Any]) -> Any:
+    """Build an endpoint; whatever its parser raises (plugins raise anything) becomes one line."""
+    try:
+        endpoint = build()
+        _check(endpoint, least)
+    except Exception as error:
+        raise BadConfiguration(option, text, f"{rule} ({_explain(error)})") from error
+    return endpoint
+
+
+def _check(endpoint: Any, least: int) -> None:
+    """
+    Find what is wrong with an endpoint that Twisted has built without complaint.
+
+    It would complain only when it listens or connects, so this looks into its private fields, as far as it has them.
+
+    @raise ValueError: what is wrong.
+    """
+    endpoint = getattr(endpoint, "_wrappedEndpoint", endpoint)
+    port = getattr(endpoint, "_port", None)
+    if isinstance(port, int) and not least <= port <= 65535:
+        raise ValueError(f"{port} is no port")
+    for field, name in (("_host", "host"), ("_path", "path"), ("_address", "path")):
+        if getattr(endpoint, field, None) in ("", b""):
+            raise ValueError(f"the {name} is empty")
+
+
+def _explain(error: Exception) -> str:
+    """What Twisted's parsers say, without Python's own words."""
+    if isinstance(error, TypeError):
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown:
+            return f"it has no setting {unknown[1]!r}"
+        missing = re.search(r"missing \d+ required .*?argument.*?: (.+)", str(error))
+        return f"it lacks {missing[1]}" if missing else "it has too many parts"
+    number = re.fullmatch(r"invalid literal for int\(\) with base \d+: (.*)", str(error), re.DOTALL)
+    if number:
+        return f"{number[1]} is no number"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {reason_of(error)}"
+    return reason_of(error)
