@@ -33,6 +33,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Sequence
+from traceback import clear_frames
 from typing import Any
 
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
@@ -441,6 +442,8 @@ class Pipe:
         elif self.error is None:
             self._break(PipeFinished("the pipe was closed before its end"))
         self._broken = True
+        if self.error is not None:
+            _forget_locals(self.error)
         problems = self.chain.stop(None if clean else self.error) if self.chain is not None else []
         while self._memory:
             self._release(self._memory.popleft())
@@ -484,3 +487,11 @@ class Pipe:
         self._pool.let_go(slab)
         if not slab.holders:
             self._slabs -= 1
+
+
+def _forget_locals(error: BaseException) -> None:
+    """The frames of C{error} would keep views of lent memory alive as long as the error; its traceback stays readable."""
+    cause: BaseException | None = error
+    while cause is not None:
+        clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__

@@ -37,7 +37,7 @@ class PipeConfiguration:
     def describe(self) -> str:
         """What is done with a connection, for the log."""
         settings, limits = self.settings, self.settings.limits
-        said = ["to " + ", ".join(server.name for server in self.servers)]
+        said = ["passes on to " + ", ".join(server.name for server in self.servers)]
         for direction, filters in (
             ("filters", settings.response_filters),
             ("request filters", settings.request_filters),

@@ -1,9 +1,9 @@
 """
 C{--demo}: what the pipe is for, to be watched.
 
-An origin makes up data of any size. The pipe stands in front of it with the filter C{upper} at work, and a slow client asks for
-more than the kernel holds, stops reading, and reads on: the log shows that the rest is spilled, that the origin is done and
-gone long before the client resumes, and that the client gets every byte.
+An origin makes up data of any size. The pipe stands in front of it with the filter C{upper} at work, and a slow client
+asks for more than the kernel holds, stops reading, and reads on. The log shows that the rest is spilled, that the
+origin is done and gone long before the client resumes, and that the client gets every byte.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ClientEndpoint,
     UNIXClientEndpoint,
-    connectProtocol,
 )
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -31,7 +31,7 @@ from twisted_pipe.limits import MIB
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.demo_client import SlowClient, Taken
 from twisted_pipe.service.demo_origin import Origin, Served, lines
-from twisted_pipe.service.endpoints import LOOPBACK, FirstFree, Listener
+from twisted_pipe.service.endpoints import LOOPBACK, Listener, WithFallback
 from twisted_pipe.service.pipe_service import PipeService
 from twisted_pipe.units import format_duration, format_size
 from twisted_pipe.upstream.group import UpstreamServer
@@ -71,8 +71,8 @@ class DemoService(MultiService):
 
     def __init__(self, configuration: PipeConfiguration, reactor: Any) -> None:
         """
-        @param configuration: without servers. The demo adds its own, its filter before the others, and a listener if there
-            is none.
+        @param configuration: without servers. The demo adds its own, its filter before the others, and a listener if
+            there is none.
         @raise BadConfiguration: there is no filter C{upper}.
         """
         super().__init__()  # type: ignore[no-untyped-call]
@@ -100,7 +100,7 @@ class DemoService(MultiService):
         self._origin = self._reactor.listenTCP(0, Origin(self._reactor, self._was_served), interface=LOOPBACK)
         address: Any = self._origin.getHost()
         endpoint = TCP4ClientEndpoint(self._reactor, LOOPBACK, address.port)
-        servers = (UpstreamServer(f"the demo's origin, {LOOPBACK}:{address.port}", endpoint),)
+        servers = (UpstreamServer(f"{LOOPBACK}:{address.port}", endpoint),)
         self._pipe = PipeService(attrs.evolve(self._configuration, servers=servers), self._reactor)
         self._pipe.setServiceParent(self)  # type: ignore[no-untyped-call]
         super().privilegedStartService()  # type: ignore[no-untyped-call]
@@ -140,8 +140,10 @@ class DemoService(MultiService):
             size=format_size(SLOW_SIZE),
             stall=format_duration(SLOW_STALL),
         )
-        self._client = SlowClient(self._reactor, SLOW_PATH, SLOW_STALL, _upper_lines, self._was_taken)
-        connectProtocol(endpoint, self._client).addErrback(self._not_connected)
+        client = self._client = SlowClient(self._reactor, SLOW_PATH, SLOW_STALL, _upper_lines, self._was_taken)
+        factory: Factory = Factory.forProtocol(lambda: client)
+        factory.noisy = False
+        endpoint.connect(factory).addErrback(self._not_connected)
 
     def _not_connected(self, failure: Failure) -> None:
         self._log.error("demo: the slow client cannot connect: {reason}", reason=failure.getErrorMessage())
@@ -161,11 +163,13 @@ class DemoService(MultiService):
         if not taken.right:
             got = f"got {taken.received} bytes that are not what the origin sends through the filter upper"
         elif taken.received < SLOW_SIZE:
-            got = f"was cut off: it got {taken.received} of {SLOW_SIZE} bytes, these right ({taken.status or 'no answer'})"
+            got = (
+                f"was cut off after {taken.received} of {SLOW_SIZE} bytes, these right ({taken.status or 'no answer'})"
+            )
         else:
             got = f"got all {SLOW_SIZE} bytes, every one right (SHA-256)"
         self._log.info(
-            "demo: the slow client {got}, in {client}; the origin was needed for only {origin}; {spilled}",
+            "demo: the slow client {got}, in {client}; the origin was needed for {origin}; {spilled}",
             got=got,
             client=format_duration(taken.seconds),
             origin=format_duration(self._served.seconds) if self._served else "?",
@@ -174,8 +178,8 @@ class DemoService(MultiService):
 
 
 def _default_listener(reactor: Any) -> Listener:
-    places = [TCP4ServerEndpoint(reactor, port, interface=LOOPBACK) for port in (PORT, 0)]
-    return Listener(f"tcp:{PORT}:interface={LOOPBACK}, or any free port", FirstFree(tuple(places)))
+    usual, any_free = [TCP4ServerEndpoint(reactor, port, interface=LOOPBACK) for port in (PORT, 0)]
+    return Listener(f"{LOOPBACK}:{PORT}, or any free port", WithFallback(usual, any_free))
 
 
 def _upper_lines(index: int) -> bytes:

@@ -1,8 +1,8 @@
 """
 The slow client of the demonstration: asks for much, stops reading for a while, then reads it all and checks every byte.
 
-What it gets it compares with what the origin makes up, through the same filter, by two digests that grow side by side; it
-holds no more of either than one block.
+What it gets it compares with what the origin makes up, through the same filter, by two digests that grow side by side;
+it holds no more of either than one block.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.service.demo_origin import BLOCK
@@ -41,6 +42,7 @@ class SlowClient(Protocol):
     """One request, over HTTP/1.1."""
 
     transport: Any
+    _log = Logger()
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class SlowClient(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._waiting is None:
             self.transport.pauseProducing()
-            self._waiting = self._clock.callLater(self._stall, self.transport.resumeProducing)
+            self._waiting = self._clock.callLater(self._stall, self._resume)
         if self._head is None:
             self._take(data)
             return
@@ -99,6 +101,10 @@ class SlowClient(Protocol):
                 status=self._status,
             )
         )
+
+    def _resume(self) -> None:
+        self._log.info("demo: the slow client reads on")
+        self.transport.resumeProducing()
 
     def _take(self, body: bytes) -> None:
         self._received += len(body)

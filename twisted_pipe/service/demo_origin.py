@@ -1,8 +1,8 @@
 """
 A small HTTP/1.1 server for the demonstration, with data of any size made up as it goes.
 
-It is not a web server: it answers one request per connection, GET and HEAD only. In memory it holds one block per connection,
-for it makes the next one only when the last one has gone (a pull producer).
+It is not a web server: it answers one request per connection, GET and HEAD only. In memory it holds one block per
+connection, for it makes the next one only when the last one has gone (a pull producer).
 """
 
 from __future__ import annotations

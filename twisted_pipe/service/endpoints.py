@@ -42,7 +42,7 @@ from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.service.refusal import reason_of
 from twisted_pipe.upstream.group import UpstreamServer
 
-__all__ = ["LOOPBACK", "FirstFree", "Listener", "describe_address", "parse_listener", "parse_upstream"]
+__all__ = ["LOOPBACK", "Listener", "WithFallback", "describe_address", "parse_listener", "parse_upstream"]
 
 LISTEN_RULE = (
     "must be PORT, HOST:PORT, [IPV6]:PORT, unix:/PATH or a Twisted endpoint string "
@@ -76,26 +76,25 @@ class Listener:
 
 @implementer(IStreamServerEndpoint)
 @attrs.frozen
-class FirstFree:
+class WithFallback:
     """
-    An endpoint that listens at the first of several places that is free.
+    An endpoint that listens somewhere else when its first place is taken.
 
-    @ivar endpoints: the places, one at least.
+    @ivar first: where it would like to listen.
+    @ivar otherwise: where it listens then.
     """
 
-    endpoints: tuple[IStreamServerEndpoint, ...]
+    first: IStreamServerEndpoint
+    otherwise: IStreamServerEndpoint
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         return Deferred.fromCoroutine(self._listen(protocolFactory))
 
     async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        *others, last = self.endpoints
-        for endpoint in others:
-            try:
-                return await endpoint.listen(factory)
-            except CannotListenError:
-                pass
-        return await last.listen(factory)
+        try:
+            return await self.first.listen(factory)
+        except CannotListenError:
+            return await self.otherwise.listen(factory)
 
 
 def parse_listener(reactor: Any, text: str) -> Listener:
@@ -183,7 +182,7 @@ def _build(option: str, text: str, rule: str, least: int, build: Callable[[], An
         endpoint = build()
         _check(endpoint, least)
     except Exception as error:
-        raise BadConfiguration(option, text, f"{rule} ({_explain(error)})") from error
+        raise BadConfiguration(option, text, f"{_explain(error)}; {rule}") from error
     return endpoint
 
 
@@ -215,6 +214,8 @@ def _explain(error: Exception) -> str:
     number = re.fullmatch(r"invalid literal for int\(\) with base \d+: (.*)", str(error), re.DOTALL)
     if number:
         return f"{number[1]} is no number"
+    if "StopIteration" in str(error):
+        return "the backslash at its end quotes nothing"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {reason_of(error)}"
     return reason_of(error)

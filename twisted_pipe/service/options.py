@@ -1,8 +1,8 @@
 """
 The options of C{twistd pipe}, and what they mean.
 
-Twisted takes the command line apart; every value stays text until L{PipeOptions.configuration} reads it, so that an error can
-show what was written. There are no short options: a command that is kept in a script should say what it means.
+Twisted takes the command line apart; every value stays text until L{PipeOptions.configuration} reads it, so that an
+error can show what was written. There are no short options: a command kept in a script should say what it means.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ class PipeOptions(Options):
             "demo",
             None,
             (
-                "Show what the pipe does: an origin with data of any size, the pipe in front of it with the filter upper, "
-                "and a slow client that makes it spill. Listens on 127.0.0.1:8080, or any free port, unless --listen is given."
+                "Show what the pipe does: an origin with data of any size, the pipe in front of it with the filter "
+                "upper, and a slow client that makes it spill. Listens on 127.0.0.1:8080, or any free port, unless "
+                "--listen is given."
             ),
         ],
     ]
@@ -99,7 +100,7 @@ class PipeOptions(Options):
             "max-temp-file-size",
             None,
             "1g",
-            "SIZE (bytes) that may wait on disk at any one time, per direction; 0: never spill, pause the upstream instead.",
+            "SIZE (bytes) that may wait on disk at one time, per direction; 0: never spill, pause the upstream.",
         ],
         [
             "temp-file-write-size",
@@ -169,16 +170,16 @@ class PipeOptions(Options):
 
     def opt_listen(self, endpoint: str) -> None:
         """
-        Where clients connect: PORT (all IPv4 addresses), HOST:PORT, [IPV6]:PORT, unix:/PATH, or a Twisted endpoint string,
-        in which a host is an interface: 127.0.0.1:8080 is tcp:8080:interface=127.0.0.1. Port 0 is any free one. May be
-        given more than once.
+        Where clients connect: PORT (all IPv4 addresses), HOST:PORT, [IPV6]:PORT, unix:/PATH, or a Twisted endpoint
+        string, in which a host is an interface: 127.0.0.1:8080 is tcp:8080:interface=127.0.0.1. Port 0 is any free one.
+        May be given more than once.
         """
         self["listen"].append(endpoint)
 
     def opt_upstream(self, endpoint: str) -> None:
         """
-        A server that connections are passed on to: HOST:PORT, [IPV6]:PORT, unix:/PATH, PORT (of 127.0.0.1), or a Twisted
-        endpoint string such as tcp:127.0.0.1:9000. Given more than once, the servers take turns.
+        A server that connections are passed on to: HOST:PORT, [IPV6]:PORT, unix:/PATH, PORT (of 127.0.0.1), or a
+        Twisted endpoint string such as tcp:127.0.0.1:9000. Given more than once, the servers take turns.
         """
         self["upstream"].append(endpoint)
 
@@ -206,7 +207,10 @@ class PipeOptions(Options):
 
     def parseOptions(self, options: Any = None) -> None:
         with one_line_errors():
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            try:
+                super().parseOptions(options)  # type: ignore[no-untyped-call]
+            except UsageError as error:
+                raise UsageError(f"{error}; --help lists the options") from error
 
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
@@ -316,14 +320,7 @@ class PipeOptions(Options):
         return value
 
     def _filters(self, option: str) -> tuple[IPipeFilterFactory, ...]:
-        found = []
-        for text in self[option]:
-            try:
-                found.append(parse_filter_spec(text))
-            except BadConfiguration as error:
-                name = error.name.removeprefix("filter")
-                raise BadConfiguration(f"--{option}{name}", error.value, error.expected) from error
-        return tuple(found)
+        return tuple(_filter(option, text) for text in self[option])
 
     def _pid_file(self) -> PidFile | None:
         if self["pid-file"] is None:
@@ -331,3 +328,10 @@ class PipeOptions(Options):
         file = PidFile(os.path.abspath(self["pid-file"]))
         file.check()
         return file
+
+
+def _filter(option: str, text: str) -> IPipeFilterFactory:
+    try:
+        return parse_filter_spec(text)
+    except BadConfiguration as error:
+        raise BadConfiguration(f"--{option}{error.name.removeprefix('filter')}", error.value, error.expected) from error

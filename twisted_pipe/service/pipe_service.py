@@ -1,8 +1,8 @@
 """
 The service of C{twistd pipe}: every listener, all or none of them, in front of one proxy.
 
-Binding is what can still fail once the options are right. It happens in C{privilegedStartService}, after twistd has become a
-daemon and before it sheds its privileges; a failure there ends the process with one line.
+Binding is what can still fail once the options are right. It happens in C{privilegedStartService}, after twistd has
+become a daemon and before it sheds its privileges; a failure there ends the process with one line.
 """
 
 from __future__ import annotations
@@ -63,12 +63,14 @@ class PipeService(Service):
         self._binding = Deferred.fromCoroutine(self._bind_all())
         self._binding.addErrback(failures.append)
         if failures:
-            raise self._told(failures[0])
+            raise self._refusal(failures[0])
         self._binding.addCallback(self._bound_late, failures)
 
     def stopService(self) -> Deferred[Any]:
         """Close the listeners and all sessions, remove the pid file; fires when the listeners are closed."""
         super().stopService()  # type: ignore[no-untyped-call]
+        if self._binding is not None:
+            self._binding.cancel()
         closing = self._close()
         self.factory.shutdown()
         if self.configuration.pid_file is not None:
@@ -90,7 +92,7 @@ class PipeService(Service):
             raise
         for listener, address in zip(listeners, self.addresses, strict=True):
             self._log.info(
-                "listening on {address} (--listen {text}), {purpose}",
+                "listening on {address} (--listen {text}): {purpose}",
                 address=describe_address(address),
                 text=listener.text,
                 purpose=self.configuration.describe(),
@@ -107,17 +109,16 @@ class PipeService(Service):
     def _bound_late(self, _: object, failures: list[Failure]) -> None:
         """When the reactor runs already, a failure stops it."""
         if failures and self.running:
-            self._told(failures[0])
+            self._refusal(failures[0])
             self._reactor.stop()
 
-    def _told(self, failure: Failure) -> BaseException:
-        """What to raise; a failure to bind has been told to the user then."""
-        problem: Any = failure.value
-        return CannotStart(problem).tell() if isinstance(problem, BadConfiguration) else problem
+    def _refusal(self, failure: Failure) -> CannotStart:
+        """What ends the process, once the user has been told."""
+        if not isinstance(failure.value, BadConfiguration):
+            failure.raiseException()
+        return CannotStart(failure.value).tell()
 
     def _close(self) -> Deferred[Any]:
-        if self._binding is not None:
-            self._binding.cancel()
         ports, self._ports = self._ports, []
         return gatherResults([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
 

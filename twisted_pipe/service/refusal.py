@@ -1,13 +1,12 @@
 """
 How a start that cannot be ends: one line that says why, exit status 1, no traceback and nothing started.
 
-What is wrong with the options is found before twistd becomes a daemon; there L{one_line_errors} is enough. What only binding
-finds comes after it, when stdout and stderr go to the log, or nowhere: that is what L{CannotStart} is for.
+What is wrong with the options is found before twistd becomes a daemon; there L{one_line_errors} is enough. What only
+binding finds comes after it, when stdout and stderr go to the log, or nowhere: that is what L{CannotStart} is for.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ _log = Logger()
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what is wrong with the options into the end of the process: Python prints the line to stderr and exits with 1."""
+    """Turn what is wrong with the options into the process's end: Python prints the line to stderr and exits with 1."""
     try:
         yield
     except (BadConfiguration, UsageError) as error:
@@ -38,7 +37,8 @@ class CannotStart(SystemExit, Exception):
     The end of a start after twistd has taken over the process. Its text is the line.
 
     As an C{Exception} it makes twistd remove its own pid file and tell a daemon's parent, which prints the text; as a
-    C{SystemExit} it then ends the process without a traceback. stderr is the log by now, so the line goes to the real one.
+    C{SystemExit} it then ends the process without a traceback. C{sys.stderr} is the log by now: the line goes to the
+    real one.
 
     @ivar line: what to tell.
     """
@@ -64,9 +64,8 @@ class CannotStart(SystemExit, Exception):
 def reason_of(error: BaseException) -> str:
     """Why something failed, in people's words: what the system says where it was the system."""
     cause = getattr(error, "socketError", error)
-    number = getattr(cause, "errno", None)
-    if isinstance(cause, OSError) and isinstance(number, int) and number > 0:
-        return os.strerror(number).lower()
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
     return " ".join(str(cause).split()) or type(cause).__name__
 
 

@@ -1,0 +1,378 @@
+"""
+A hostile driver for the pure pipe, and the model it is held against.
+
+One seed makes one life: tiny buffers, a stream, filters that cut, hold back, grow, shrink and wait; an upstream that trickles,
+pauses, ends or breaks off; a downstream that takes a byte, nothing, or everything, and may vanish; a disk that writes short or
+fails. After every step the pipe is asked for its promises:
+
+- what came out is a prefix of what should come out, byte for byte;
+- it holds no more slabs, memory and disk than its limits say, and the pool agrees about the slabs;
+- it never waits while it could go on, never spills for a ready client, never hands over more than C{busy_size};
+- in the end everything (or, after a failure, everything received) was delivered, every buffer is back, every filter was
+  told once.
+
+Memory is poisoned when it is handed out again, so a slab that is reused too early shows in the bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted_pipe.core import pipe as real_pipe
+from twisted_pipe.core.buffers import Slab, SlabPool
+from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, UpstreamFailed
+from twisted_pipe.limits import PipeLimits
+
+__all__ = ["Broken", "Life"]
+
+MOST_STEPS = 200_000
+GROWTH = 3
+
+
+class Broken(AssertionError):
+    """The pipe broke a promise; the message starts with the seed."""
+
+
+class PoisonedPool(SlabPool):
+    """A pool whose slabs come with the memory of somebody else's stream."""
+
+    def take(self) -> Slab:
+        slab = super().take()
+        slab.view[:] = b"\xee" * len(slab.view)
+        return slab
+
+
+class Waits:
+    """What a filter may wait for; the hostile driver fires it when it likes."""
+
+    def __await__(self) -> Iterator[Any]:  # pragma: no cover - the chain only looks whether it is there
+        raise AssertionError("nobody awaits in this model")
+
+
+class ModelFilter:
+    """Cuts its input at random, transforms it, sometimes waits; C{whole} says what it makes of a whole stream."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.stops: list[BaseException | None] = []
+        self.kind = rng.choice(["pass", "cut", "own", "upper", "grow", "drop", "hold"])
+        self.waits = rng.random() < 0.3
+        self.greeting = b"<" if rng.random() < 0.3 else b""
+        self.farewell = b">" if rng.random() < 0.5 else b""
+        self.held = b""
+        self.raises_at = rng.randrange(1, 200) if rng.random() < 0.08 else 0
+
+    def whole(self, data: bytes, ended: bool) -> bytes:
+        body = {
+            "upper": data.upper(),
+            "grow": b"".join(bytes([byte]) * GROWTH for byte in data),
+            "drop": bytes(byte for byte in data if byte % 2),
+        }.get(self.kind, data)
+        if self.kind == "hold" and not ended:
+            body = body[:-3]
+        return self.greeting + body + (self.farewell if ended else b"")
+
+    def started(self) -> Any:
+        return [self.greeting] if self.greeting else ()
+
+    def received(self, data: memoryview) -> Any:
+        if self.raises_at:
+            self.raises_at -= 1
+            if not self.raises_at:
+                raise ValueError("the model filter breaks")
+        if self.kind == "pass" and not self.waits:
+            return (data,)
+        return self._generate(data)
+
+    def _generate(self, data: memoryview) -> Iterator[Any]:
+        rng = self.rng
+        position = 0
+        while position < len(data):
+            if self.waits and rng.random() < 0.2:
+                answer = yield Waits()
+                if answer != "fired":
+                    raise AssertionError(f"resumed with {answer!r}")
+            size = rng.randint(1, 40)
+            yield self._transform(data[position : position + size])
+            position += size
+            if rng.random() < 0.1:
+                yield b""
+
+    def _transform(self, part: memoryview) -> Any:
+        if self.kind == "upper":
+            return bytes(part).upper()
+        if self.kind == "grow":
+            return bytearray(b"".join(bytes([byte]) * GROWTH for byte in part))
+        if self.kind == "drop":
+            return bytes(byte for byte in part if byte % 2)
+        if self.kind == "hold":
+            together = self.held + bytes(part)
+            self.held = together[-3:]
+            return together[:-3]
+        if self.kind == "own":
+            return bytes(part)
+        return part
+
+    def ended(self) -> Any:
+        yield self.held
+        yield self.farewell
+
+    def stopped(self, reason: BaseException | None) -> None:
+        self.stops.append(reason)
+
+
+class Life:
+    """One pipe from its birth to its end."""
+
+    def __init__(self, seed: int, pipe_class: Callable[..., Any] = real_pipe.Pipe, steps: Any = real_pipe.Step) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(seed)
+        self.steps = steps
+        size = rng.choice([1, 2, 7, 16, 64])
+        buffers = rng.randint(2, 6)
+        self.limits = PipeLimits(
+            buffers=buffers,
+            buffer_size=size,
+            busy_size=size * rng.randint(1, buffers - 1),
+            buffering=rng.random() < 0.9,
+            max_temp_file_size=rng.choice([0, size, size * 3 + 1, 500, 5000]) if size < 500 else 0,
+            temp_file_write_size=size * rng.randint(1, 4),
+        )
+        self.pool = PoisonedPool(size)
+        self.stream = bytes(rng.randrange(97, 123) for _ in range(rng.choice([0, 1, size, size * buffers, rng.randint(0, 3000)])))
+        self.filters = [ModelFilter(rng) for _ in range(rng.choice([0, 0, 1, 1, 2, 3]))]
+        preread = self.stream[: rng.randint(0, 50)] if rng.random() < 0.2 else b""
+        known = rng.random() < 0.3
+        self.surplus = rng.randint(1, 20) if known and rng.random() < 0.3 else 0
+        self.sent = len(preread)
+        self.fails_after = rng.randint(self.sent, len(self.stream)) if rng.random() < 0.2 else None
+        self.breaks = rng.random() < 0.2
+        self.disk_fails = rng.random() < 0.15
+        self.pipe = pipe_class(
+            self.limits,
+            self.pool,
+            [(f"f{index}", pipe_filter) for index, pipe_filter in enumerate(self.filters)],
+            len(self.stream) if known else None,
+            preread,
+        )
+        self.known = known
+        self.wire = bytearray()  # at the upstream's socket, not yet read
+        self.end_seen = False
+        self.out = bytearray()
+        self.file = bytearray(max(self.limits.file_size, 1))
+        self.writable = False
+        self.steps_done = 0
+        self.broken = False
+        self.checked = 0
+        self.whole = self.expected(self.stream, True)
+
+    # the model
+
+    def expected(self, received: bytes, ended: bool) -> bytes:
+        for pipe_filter in self.filters:
+            received = pipe_filter.whole(received, ended)
+        return received
+
+    @property
+    def source_ended(self) -> bool:
+        """Whether the upstream has put all on the wire that it ever will."""
+        if self.fails_after is not None:
+            return self.sent >= self.fails_after
+        return self.sent >= len(self.stream) + self.surplus
+
+    @property
+    def readable(self) -> bool:
+        return bool(self.wire) or (self.source_ended and not self.end_seen)
+
+    def check(self, promise: object, what: str) -> None:
+        if not promise:
+            raise Broken(f"seed {self.seed}: {what}: {self.pipe!r} after {self.steps_done} steps, out {len(self.out)}")
+
+    # the life
+
+    def live(self) -> None:
+        """Run to the end. Raises L{Broken}."""
+        while True:
+            self.disturb()
+            if self.turn():
+                return
+
+    def disturb(self) -> None:
+        """The world moves on: at least one of the things the pipe may wait for happens."""
+        rng, pipe = self.rng, self.pipe
+        happened = False
+        while not happened:
+            if not self.source_ended and rng.random() < 0.6:
+                count = rng.choice([1, 3, self.limits.buffer_size, rng.randint(1, 500)])
+                total = self.stream + b"!" * self.surplus
+                end = min(self.sent + count, len(total) if self.fails_after is None else self.fails_after)
+                self.wire += total[self.sent : end]
+                self.sent = end
+                happened = True
+            if rng.random() < 0.5:
+                happened = happened or not self.writable
+                self.writable = True
+            elif rng.random() < 0.2:
+                self.writable = False
+            if pipe.chain is not None and pipe.chain.suspension is not None and pipe.waits_for_filter and rng.random() < 0.5:
+                pipe.filter_resumed("fired")
+                happened = True
+            if pipe.delayed:
+                pipe.delayed = rng.random() < 0.5
+                happened = happened or not pipe.delayed
+            elif rng.random() < 0.05:
+                pipe.delayed = True
+            if self.breaks and rng.random() < 0.02:
+                pipe.did_break(rng.choice([DownstreamFailed("gone"), Cancelled("enough")]))
+                self.broken = happened = True
+            happened = happened or self.source_ended
+
+    def turn(self) -> bool:
+        """Steps until the pipe waits. Whether it ended."""
+        steps, pipe = self.steps, self.pipe
+        while True:
+            self.steps_done += 1
+            self.check(self.steps_done < MOST_STEPS, "no end in sight")
+            step = pipe.next_step(self.readable, self.writable)
+            if step is steps.READ:
+                self.read()
+            elif step is steps.WRITE:
+                self.write()
+            elif step is steps.SEND_FILE:
+                self.send_file()
+            elif step is steps.SPILL:
+                self.spill()
+            elif step is steps.AWAIT:
+                self.check(pipe.chain.suspension is not None, "awaits nothing")
+                if self.rng.random() < 0.2:
+                    pipe.filter_resumed("fired")
+            elif step is steps.WAIT:
+                self.check_wait()
+                self.check_bounds()
+                return False
+            else:
+                self.end(step is steps.FINISH)
+                return True
+            self.check_bounds()
+
+    def read(self) -> None:
+        pipe, rng = self.pipe, self.rng
+        self.check(self.readable and not pipe.delayed, "reads what is not there")
+        view = pipe.read_view(rng.choice([0, 0, 1, 5]))
+        self.check(len(view), "reads into nothing")
+        if self.wire:
+            count = min(len(view), len(self.wire), rng.choice([1, 10, 10_000]))
+            view[:count] = self.wire[:count]
+            del self.wire[:count]
+            pipe.did_read(count)
+        else:
+            self.end_seen = True
+            if self.fails_after is not None and (not self.known or rng.random() < 0.7):
+                pipe.did_fail(UpstreamFailed("reset"))
+            else:
+                pipe.did_end()
+
+    def taken(self, offered: int) -> int:
+        count = min(offered, self.rng.choice([0, 1, 5, 10_000, 10_000]))
+        if count < offered:
+            self.writable = False
+        return count
+
+    def write(self) -> None:
+        pipe = self.pipe
+        self.check(self.writable, "writes to a stuck client")
+        parts = pipe.batch()
+        self.check(parts and all(len(part) for part in parts) and len(parts) <= 1024, "a batch of nothing, or of too many")
+        data = b"".join(parts)
+        self.check(len(data) <= self.limits.busy_size, "more than busy_size in a batch")
+        del parts
+        count = self.taken(len(data))
+        self.out += data[:count]
+        pipe.did_write(count)
+        self.check_prefix()
+
+    def send_file(self) -> None:
+        pipe = self.pipe
+        self.check(self.writable, "writes to a stuck client")
+        offset, count = pipe.file_range(self.rng.choice([1, 100, 10_000]))
+        self.check(count > 0 and offset + count <= self.limits.file_size, "a range outside the file")
+        count = self.taken(count)
+        self.out += self.file[offset : offset + count]
+        pipe.did_send_file(count)
+        self.check_prefix()
+
+    def spill(self) -> None:
+        pipe = self.pipe
+        self.check(not self.writable, "spills for a ready client")
+        self.check(self.readable and not pipe.has_room, "spills without need")
+        if self.disk_fails and self.rng.random() < 0.2:
+            pipe.spill_failed()
+            return
+        offset = pipe.disk.write_offset
+        parts = pipe.spill_batch()
+        data = b"".join(parts)
+        del parts
+        self.check(data, "spills nothing")
+        self.check(len(data) <= self.limits.temp_file_write_size, "more than temp_file_write_size in a write")
+        self.check(offset + len(data) <= self.limits.file_size, "writes beyond max_temp_file_size")
+        count = len(data) if self.rng.random() < 0.8 else self.rng.randint(1, len(data))
+        self.file[offset : offset + count] = data[:count]
+        pipe.did_spill(count)
+
+    # promises
+
+    def check_prefix(self) -> None:
+        out, checked = self.out, self.checked
+        self.check(self.whole[checked : len(out)] == out[checked:], "lost, repeated or reordered bytes")
+        self.checked = len(out)
+
+    def check_bounds(self) -> None:
+        pipe, limits = self.pipe, self.limits
+        self.check(pipe.slabs <= limits.slabs, "more slabs than it may")
+        self.check(pipe.slabs == self.pool.in_use, "the pool counts other slabs")
+        self.check(pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
+        piece = 40 * GROWTH ** len(self.filters)
+        most = limits.memory + max(piece, limits.buffer_size) + 50
+        self.check(pipe.memory_bytes <= most, "more output in memory than it may")
+
+    def check_wait(self) -> None:
+        pipe = self.pipe
+        suspended = pipe.chain is not None and pipe.chain.suspension is not None
+        self.check(not (self.writable and pipe.has_output), "waits with output for a ready client")
+        reading = self.readable and pipe.upstream is real_pipe.Flow.OPEN and not pipe.delayed
+        if reading:
+            self.check(not pipe.has_room, "waits with bytes to read and room for them")
+            stuck = suspended or pipe.memory_bytes == 0 or not pipe.disk.room or self.disk_fails or not self.limits.file_size
+            self.check(self.writable or stuck, "waits though it could spill")
+        if self.writable and not reading and not suspended:
+            if not self.filters:
+                self.check(pipe.bytes_in - pipe.surplus == len(self.out), "holds back bytes from a ready client")
+            self.check(pipe.slabs == 0, "an idle pipe holds memory")
+        self.check(not pipe.wants_read or pipe.has_room, "a read timeout would run though no buffer is free")
+
+    def end(self, finished: bool) -> None:
+        pipe = self.pipe
+        error = pipe.error
+        problems = pipe.close()
+        self.check(not problems, f"filters raised when stopped: {problems}")
+        self.check(pipe.close() == [], "closed twice")
+        self.check(self.pool.in_use == 0 and self.pool.lost == 0 and pipe.memory_bytes == 0, "a buffer did not come back")
+        self.check(finished == (pipe.error is None), "a clean end with an error, or an unclean one without")
+        for pipe_filter in self.filters:
+            self.check(len(pipe_filter.stops) == 1, "a filter was not told once")
+            self.check((pipe_filter.stops[0] is None) == finished, "a filter was told another end")
+        if finished:
+            self.check(self.out == self.whole, "the end of the stream is missing")
+            self.check(self.end_seen or self.known, "ended before the upstream")
+        elif isinstance(error, UpstreamFailed) and not self.broken:
+            # Everything received is delivered; received is at least what was read, and nothing was left on the wire.
+            self.check(not self.wire, "bytes were left unread")
+            received = self.stream[: pipe.bytes_in - pipe.surplus]
+            self.check(self.out == self.expected(received, False), "received bytes were lost with the upstream")
+        else:
+            expected = (FilterFailed, DownstreamFailed, Cancelled, UpstreamFailed)
+            self.check(isinstance(error, expected), f"an unexpected end: {error!r}")
+            if isinstance(error, FilterFailed):
+                self.check("the model filter breaks" in str(error), f"a filter failed by itself: {error}")

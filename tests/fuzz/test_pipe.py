@@ -1,0 +1,75 @@
+"""
+The pure pipe against the hostile driver (L{tests.fuzz.hostile}), and proof that this finds mistakes.
+
+2,000 seeds by default; C{TWISTED_PIPE_FUZZ_SEEDS} asks for another number, C{TWISTED_PIPE_FUZZ_FIRST} for another first seed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fuzz.hostile import Broken, Life
+from tests.fuzz.mutations import MUTATIONS, mutated_pipe
+
+SEEDS = int(os.environ.get("TWISTED_PIPE_FUZZ_SEEDS", "2000"))
+FIRST = int(os.environ.get("TWISTED_PIPE_FUZZ_FIRST", "0"))
+MUTATION_SEEDS = 3000
+
+
+class HostileDriverTests(SynchronousTestCase):
+    """
+    No seed loses, repeats or reorders a byte, leaks a buffer or exceeds a bound.
+
+    Seen to fail for each mutation of L{tests.fuzz.mutations}, which L{MutationTests} applies one by one.
+    """
+
+    def test_seeds(self) -> None:
+        for seed in range(FIRST, FIRST + SEEDS):
+            Life(seed).live()
+
+    def test_every_kind_of_life_is_lived(self) -> None:
+        """The seeds reach what they are there for: spills, ring wraps, filters that wait, each kind of end."""
+        seen: dict[str, int] = {}
+        for seed in range(500):
+            life = Life(seed)
+            life.live()
+            pipe = life.pipe
+            facts = {
+                "spilled": pipe.bytes_spilled > 0,
+                "spilled more than the file holds": pipe.bytes_spilled > life.limits.file_size > 0,
+                "filtered": bool(life.filters),
+                "waited": any(pipe_filter.waits for pipe_filter in life.filters),
+                "surplus": pipe.surplus > 0,
+                "unbuffered": not life.limits.buffering,
+                f"ended {type(pipe.error).__name__}": True,
+            }
+            for fact, true in facts.items():
+                seen[fact] = seen.get(fact, 0) + true
+        for fact in (*facts, "ended NoneType", "ended UpstreamFailed", "ended DownstreamFailed", "ended FilterFailed"):
+            self.assertGreaterEqual(seen.get(fact, 0), 5, f"{fact}: {seen}")
+
+
+class MutationTests(SynchronousTestCase):
+    """Each mutation of the policy is found within C{MUTATION_SEEDS} lives."""
+
+
+def _test_of(name: str) -> None:
+    def test(self: MutationTests) -> None:
+        pipe_class, steps = mutated_pipe(name)
+        for seed in range(MUTATION_SEEDS):
+            try:
+                Life(seed, pipe_class, steps).live()
+            except Exception:  # Broken, or the mutation made nonsense of the code: found either way
+                return
+        self.fail(f"the mutation {name!r} lived through {MUTATION_SEEDS} seeds")
+
+    test.__doc__ = f"The mutation {name!r} is found."
+    setattr(MutationTests, "test_" + name.replace(" ", "_").replace("-", "_"), test)
+
+
+for _name in MUTATIONS:
+    _test_of(_name)
+
+assert issubclass(Broken, AssertionError)
