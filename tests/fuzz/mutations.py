@@ -27,10 +27,10 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        if writable and self.has_output:\n            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE",
         "        if writable and self.has_output:\n            return Step.WRITE if self._memory else Step.SEND_FILE",
     ),
-    "forget the partial buffer at the end": (
+    "leave the partial buffer out": (
         "pipe",
-        "if self.has_output or self._fed < self._filled:",
-        "if self.has_output:",
+        "            self._filled == self._pool.size or self.upstream is not Flow.OPEN or (",
+        "            self._filled == self._pool.size or (",
     ),
     "hold the partial buffer until it is full": (
         "pipe",
@@ -84,8 +84,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "keep an idle buffer": (
         "pipe",
-        "if self._filling is not None and self._fed == self._filled:",
-        "if self._filling is not None and self._fed < self._filled:",
+        "self._fed == self._filled and self._filling.holders == 1:",
+        "self._fed < self._filled and self._filling.holders == 1:",
     ),
     "a batch ignores busy_size": (
         "pipe",

@@ -1,9 +1,10 @@
-"""The options of C{twistd pipe}: what each means, what C{--help} says of it, and what is said when it makes no sense."""
+"""The options of C{twistd pipe}: what each means, what C{--help} says of it, and what is said when it is wrong."""
 
 from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -198,7 +199,9 @@ class RefusalTests(OptionsCase):
         self.assert_refused("--busy-size", "1k", one)
         self.assert_refused("--busy-size", "256k", "must leave one buffer to read into: at most 229376 bytes")
         self.assert_refused("--temp-file-write-size", "1k", one)
-        self.assert_refused("--max-temp-file-size", "1k", "must be 0 (never spill) or at least one buffer (32768 bytes)")
+        self.assert_refused(
+            "--max-temp-file-size", "1k", "must be 0 (never spill) or at least one buffer (32768 bytes)"
+        )
         self.assertEqual(
             self.refused("--buffers", "2 2g"),
             "--max-temp-file-size: '1g': must be 0 (never spill) or at least one buffer (2147483648 bytes)",
@@ -219,7 +222,9 @@ class RefusalTests(OptionsCase):
 
     def test_endpoints(self) -> None:
         line = self.refused("--listen", "tcp:127.0.0.1:8080")
-        self.assertTrue(line.startswith("--listen: 'tcp:127.0.0.1:8080': '127.0.0.1' is no number; must be PORT, "), line)
+        self.assertTrue(
+            line.startswith("--listen: 'tcp:127.0.0.1:8080': '127.0.0.1' is no number; must be PORT, "), line
+        )
         line = self.refused("--upstream", "tcp:8080")
         self.assertTrue(line.startswith("--upstream: 'tcp:8080': it lacks 'port'; must be HOST:PORT, "), line)
 
@@ -299,6 +304,14 @@ class HelpTests(OptionsCase):
         self.assertIn("or with ms, s, m or h", text)
         self.assertIn("twisted-pipe --listen 8080 --upstream 127.0.0.1:9000", text)
         self.assertIn("upper       Upper-cases ASCII letters", text)
+
+    def test_examples_work(self) -> None:
+        examples = self.said("--help").partition("\nExamples:\n")[2].replace("\\\n", " ").splitlines()
+        commands = [shlex.split(line) for line in examples if line.startswith("    ")]
+        self.assertEqual([command[0] for command in commands], ["twisted-pipe", "twistd"])
+        for command in commands:
+            arguments = [default_temp_path() if word == "/var/spool/pipe" else word for word in command]
+            self.configured(*arguments[arguments.index("--listen") :], places=())
 
     def test_traps_are_explained(self) -> None:
         listen = self.described()["--listen"]

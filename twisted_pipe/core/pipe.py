@@ -76,7 +76,8 @@ class Pipe:
     @ivar upstream: ENDED after a clean end (or the whole announced length), FAILED when it broke off.
     @ivar downstream: ENDED after FINISH, FAILED when it takes no more.
     @ivar delayed: set by the driver while a rate limit forbids reading; no read, and no read timeout.
-    @ivar error: why the pipe did not end cleanly; the first reason stays.
+    @ivar error: why the pipe did not end cleanly. An C{UpstreamFailed} (or the upstream's C{TimedOut}) means that everything
+        received was delivered; if that was cut short by something else, that is the error, and the other its C{__context__}.
     @ivar length: bytes still to come, None if the end of the stream tells.
     @ivar surplus: bytes the upstream sent beyond its announced length; they are dropped.
     @ivar disk: what is on disk.
@@ -203,7 +204,7 @@ class Pipe:
 
     @property
     def _drained(self) -> bool:
-        if self.has_output or self._fed < self._filled:
+        if self.has_output:
             return False
         if self.chain is None:
             return True
@@ -281,8 +282,8 @@ class Pipe:
             self.peak_memory = held
 
     def _rest(self) -> None:
-        """Nothing to do: an idle pipe holds no memory."""
-        if self._filling is not None and self._fed == self._filled:
+        """Nothing to do: an idle pipe holds no memory. A buffer that waits for the client anyway is packed further."""
+        if self._filling is not None and self._fed == self._filled and self._filling.holders == 1:
             self._leave_filling()
 
     # what the steps act on
@@ -457,7 +458,9 @@ class Pipe:
             self._broken = True
             if self.downstream is Flow.OPEN:
                 self.downstream = Flow.FAILED
-            self.error = self.error or error
+            if self.error is not None:
+                error.__context__ = self.error
+            self.error = error
 
     def _take(self, count: int) -> None:
         """The first C{count} bytes of memory are elsewhere now."""

@@ -107,8 +107,23 @@ class DemoService(MultiService):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        assert self._origin is not None and self._pipe is not None
-        [address, *_] = self._pipe.addresses
+        assert self._pipe is not None
+        for address in self._pipe.addresses[:1]:
+            self._present(address)
+
+    def stopService(self) -> Deferred[Any]:
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        if self._client is not None and self._client.connected:
+            self._client.transport.abortConnection()
+        stopping = [maybeDeferred(super().stopService)]
+        if self._origin is not None:
+            stopping.append(maybeDeferred(self._origin.stopListening))
+        return gatherResults(stopping, consumeErrors=True)
+
+    def _present(self, address: IAddress) -> None:
+        """Say what to try with the pipe at C{address}, and send the slow client there."""
+        assert self._origin is not None
         filters = self._configuration.settings.response_filters
         _show(
             _GUIDE.format(
@@ -120,16 +135,6 @@ class DemoService(MultiService):
             )
         )
         self._next = self._reactor.callLater(_FIRST_LOOK, self._ask, _reach(self._reactor, address))
-
-    def stopService(self) -> Deferred[Any]:
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        if self._client is not None and self._client.connected:
-            self._client.transport.abortConnection()
-        stopping = [maybeDeferred(super().stopService)]
-        if self._origin is not None:
-            stopping.append(maybeDeferred(self._origin.stopListening))
-        return gatherResults(stopping, consumeErrors=True)
 
     def _ask(self, endpoint: IStreamClientEndpoint) -> None:
         """Send the slow client."""
@@ -154,7 +159,8 @@ class DemoService(MultiService):
 
     def _was_taken(self, taken: Taken) -> None:
         self._client = None
-        self._next = self._reactor.callLater(_LAST_WORD, self._report, taken)
+        if self.running:
+            self._next = self._reactor.callLater(_LAST_WORD, self._report, taken)
 
     def _report(self, taken: Taken) -> None:
         """Say how it went."""

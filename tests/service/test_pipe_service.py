@@ -1,0 +1,270 @@
+"""The service: all listeners or none, the pid file, and the end."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import Any
+
+import attrs
+from twisted.application.service import MultiService
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_pipe.filters.discovery import parse_filter_spec
+from twisted_pipe.limits import MIB, PipeLimits
+from twisted_pipe.net.spillfile import SpillDirectory
+from twisted_pipe.proxies.tcp import TcpProxySettings
+from twisted_pipe.service.configuration import PipeConfiguration
+from twisted_pipe.service.endpoints import Listener, parse_listener, parse_upstream
+from twisted_pipe.service.pidfile import PidFile
+from twisted_pipe.service.pipe_service import PipeService
+from twisted_pipe.service.refusal import CannotStart
+
+
+class Port:
+    """A listening port."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.listening = True
+        self.closed: Deferred[None] = Deferred()
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", self.number)
+
+    def stopListening(self) -> Deferred[None]:
+        self.listening = False
+        return self.closed
+
+
+@attrs.define
+class Place:
+    """An endpoint that listens when the test says so."""
+
+    listened: list[Any] = attrs.Factory(list)
+
+    def listen(self, factory: object) -> Deferred[Any]:
+        self.listened.append(Deferred())
+        return self.listened[-1]
+
+
+class Now:
+    """An endpoint that listens at once, or fails at once."""
+
+    def __init__(self, result: Port | Exception) -> None:
+        self.result = result
+
+    def listen(self, factory: object) -> Any:
+        future: Deferred[Any] = Deferred()
+        if isinstance(self.result, Port):
+            future.callback(self.result)
+        else:
+            future.errback(self.result)
+        return future
+
+
+IN_USE = CannotListenError("", 8080, OSError(errno.EADDRINUSE, "Address already in use"))
+
+
+class ServiceCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.stderr = io.StringIO()
+        self.patch(sys, "__stderr__", self.stderr)
+        self.pid_path = os.path.abspath(self.mktemp())
+
+    def configuration(self, **endpoints: Any) -> PipeConfiguration:
+        return PipeConfiguration(
+            listeners=tuple(Listener(text, endpoint) for text, endpoint in endpoints.items()),
+            servers=(parse_upstream(self.reactor, "10.0.0.1:9000", 60),),
+            settings=TcpProxySettings(),
+            spill=SpillDirectory("/var/spool"),
+            pid_file=PidFile(self.pid_path),
+        )
+
+    def service(self, **endpoints: Any) -> PipeService:
+        return PipeService(self.configuration(**endpoints), self.reactor)
+
+    def refused(self, service: PipeService) -> str:
+        with capturedLogs() as events, self.assertRaises(CannotStart) as caught:
+            service.privilegedStartService()
+        line = str(caught.exception)
+        self.assertEqual(self.stderr.getvalue(), line + "\n")
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.critical])
+        self.assertEqual(caught.exception.code, 1)
+        self.assertFalse(os.path.exists(self.pid_path))
+        return line
+
+
+class StartTests(ServiceCase):
+    def test_listens_before_privileges_are_shed(self) -> None:
+        reactor = self.reactor
+        configuration = attrs.evolve(
+            self.configuration(), listeners=(parse_listener(reactor, "8080"), parse_listener(reactor, "[::1]:8081"))
+        )
+        service = PipeService(configuration, reactor)
+        self.assertEqual(reactor.tcpServers, [])
+        service.privilegedStartService()
+        self.assertEqual([(each[0], each[3]) for each in reactor.tcpServers], [(8080, ""), (8081, "::1")])
+        self.assertEqual([each[1] for each in reactor.tcpServers], [service.factory] * 2)
+
+    def test_pid_file_when_all_are_bound(self) -> None:
+        first, second = Port(1), Place()
+        service = self.service(a=Now(first), b=second)
+        service.privilegedStartService()
+        service.startService()
+        self.assertFalse(os.path.exists(self.pid_path))
+        second.listened[0].callback(Port(2))
+        with open(self.pid_path, "rb") as file:
+            self.assertEqual(file.read(), b"%d\n" % os.getpid())
+        self.assertEqual([address.port for address in service.addresses], [1, 2])  # type: ignore[attr-defined]
+
+    def test_no_pid_file(self) -> None:
+        service = PipeService(attrs.evolve(self.configuration(a=Now(Port(1))), pid_file=None), self.reactor)
+        service.privilegedStartService()
+        service.stopService()
+        self.assertFalse(os.path.exists(self.pid_path))
+
+    def test_logs_what_it_does(self) -> None:
+        """One line per listener, with the real port and the bounds in people's units."""
+        settings = TcpProxySettings(
+            limits=PipeLimits(limit_rate=MIB, read_timeout=0),
+            response_filters=(parse_filter_spec("upper"),),
+            request_filters=(parse_filter_spec("hexdump"),),
+        )
+        configuration = attrs.evolve(self.configuration(**{"tcp:0": Now(Port(4711))}), settings=settings)
+        with capturedLogs() as events:
+            PipeService(configuration, self.reactor).privilegedStartService()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "listening on tcp 127.0.0.1:4711 (--listen tcp:0): passes on to 10.0.0.1:9000; filters upper; "
+                "request filters hexdump; 8 buffers of 32.0 KiB; busy size 64.0 KiB; "
+                "spill up to 1.0 GiB in /var/spool; at most 1.0 MiB/s; "
+                "timeouts: connect 60.0 s, read off, send 60.0 s, idle 10 m 00 s, lingering 5.000 s"
+            ],
+        )
+
+    def test_logs_what_is_off(self) -> None:
+        configuration = self.configuration()
+        for limits, words in (
+            (PipeLimits(max_temp_file_size=0), "; no spill; "),
+            (PipeLimits(buffering=False), "; no buffering: one buffer of 32.0 KiB; "),
+        ):
+            settings = TcpProxySettings(limits=limits)
+            self.assertIn(words, attrs.evolve(configuration, settings=settings).describe())
+
+
+class RefusalTests(ServiceCase):
+    def test_port_in_use(self) -> None:
+        """The listeners before it are closed again; those after it never open."""
+        before, after = Port(1), Place()
+        service = self.service(**{"tcp:1": Now(before), "tcp:8080": Now(IN_USE), "tcp:2": after})
+        self.assertEqual(self.refused(service), "twistd pipe: --listen: 'tcp:8080': address already in use")
+        self.assertFalse(before.listening)
+        self.assertEqual(after.listened, [])
+        self.assertEqual(service.addresses, [])
+
+    def test_any_other_reason(self) -> None:
+        for error, reason in (
+            (OverflowError("port must be 0-65535"), "port must be 0-65535"),
+            (PermissionError(errno.EACCES, "Permission denied"), "permission denied"),
+        ):
+            self.stderr.truncate(0)
+            self.stderr.seek(0)
+            self.assertEqual(self.refused(self.service(x=Now(error))), f"twistd pipe: --listen: 'x': {reason}")
+
+    def test_pid_file_cannot_be_written(self) -> None:
+        self.pid_path = os.path.join(self.mktemp(), "missing", "pid")
+        port = Port(1)
+        line = self.refused(self.service(a=Now(port)))
+        self.assertEqual(line, f"twistd pipe: --pid-file: {self.pid_path!r}: no such file or directory")
+        self.assertFalse(port.listening)
+
+    def test_late(self) -> None:
+        """An endpoint that fails when the reactor runs already stops it."""
+        bound, late = Port(1), Place()
+        service = self.service(a=Now(bound), b=late)
+        service.privilegedStartService()
+        service.startService()
+        with capturedLogs():
+            late.listened[0].errback(IN_USE)
+        self.assertEqual(self.stderr.getvalue(), "twistd pipe: --listen: 'b': address already in use\n")
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertFalse(bound.listening)
+        self.assertFalse(os.path.exists(self.pid_path))
+
+    def test_our_mistakes_are_raised(self) -> None:
+        service = self.service(a=Now(Port(1)))
+        self.patch(PipeConfiguration, "describe", lambda self: 1 / 0)
+        self.assertRaises(ZeroDivisionError, service.privilegedStartService)
+
+
+class StopTests(ServiceCase):
+    def test_waits_for_the_listeners(self) -> None:
+        port = Port(1)
+        service = self.service(a=Now(port))
+        parent = MultiService()
+        service.setServiceParent(parent)
+        parent.privilegedStartService()
+        parent.startService()
+        stopped = parent.stopService()
+        self.assertFalse(port.listening)
+        self.assertFalse(os.path.exists(self.pid_path))
+        self.assertNoResult(stopped)
+        port.closed.callback(None)
+        self.successResultOf(stopped)
+
+    def test_closes_sessions(self) -> None:
+        service = self.service(a=Now(Port(1)))
+        service.privilegedStartService()
+        service.startService()
+        client = StringTransport()
+        client.abortConnection = client.loseConnection
+        service.factory.buildProtocol(None).makeConnection(client)
+        self.assertEqual(service.factory.statistics().active, 1)
+        service.stopService()
+        self.assertEqual(service.factory.statistics().active, 0)
+        self.assertTrue(client.disconnecting)
+
+    def test_another_process_s_pid_file_stays(self) -> None:
+        service = self.service(a=Now(Port(1)))
+        service.privilegedStartService()
+        with open(self.pid_path, "wb") as file:
+            file.write(b"1\n")
+        service.stopService()
+        self.assertTrue(os.path.exists(self.pid_path))
+
+    def test_pid_file_that_cannot_be_removed(self) -> None:
+        """After the privileges were shed, for instance: it is said, and nothing else."""
+        service = self.service(a=Now(Port(1)))
+        service.privilegedStartService()
+
+        def refuse(path: str) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        self.patch(os, "unlink", refuse)
+        with capturedLogs() as events:
+            service.stopService()
+        [event] = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(formatEvent(event), f"--pid-file: {self.pid_path}: cannot be removed: permission denied")
+
+    def test_while_binding(self) -> None:
+        late = Place()
+        service = self.service(a=late)
+        service.privilegedStartService()
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertTrue(late.listened[0].called)
+        self.assertFalse(self.reactor.hasStopped)
+        self.assertEqual(self.stderr.getvalue(), "")
+
+    def test_never_started(self) -> None:
+        self.successResultOf(self.service(a=Now(Port(1))).stopService())
