@@ -1,0 +1,43 @@
+"""
+All tests, in the processes they need: C{python -m tests}.
+
+trial runs the TestCases, on Twisted's default reactor and on ours; pytest runs the end-to-end functions, which need a running
+reactor and so a process of their own. Exits with 1 if any of them failed. Arguments are passed to nobody: to run one test, call
+C{trial tests.core.test_pipe} or C{pytest tests/e2e -k name}.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+RUNS = (
+    ("trial, default reactor", ["-m", "twisted.trial", "tests"]),
+    ("trial, epollet", ["-m", "twisted.trial", "--reactor=epollet", "tests"]),
+    ("end to end", ["-m", "pytest", "tests/e2e"]),
+)
+
+
+def main() -> int:
+    failed = []
+    for title, command in RUNS:
+        print(f"\n=== {title}: python {' '.join(command)}", flush=True)
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as scratch:
+            if "pytest" not in command:
+                command = [*command[:2], f"--temp-directory={scratch}/trial", *command[2:]]
+            code = subprocess.call([sys.executable, *command])
+        print(f"=== {title}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
+        if code:
+            failed.append(title)
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sys.exit(main())
