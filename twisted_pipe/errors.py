@@ -37,9 +37,20 @@ class Side(enum.Enum):
 
 
 class PipeError(Exception):
-    """The base of all errors of this package; L{side} says who caused it."""
+    """The base of all errors of this package; L{side} says who caused it, the text only what happened."""
 
     side: Side = Side.CALLER
+
+    def describe(self, upstream: str = "upstream", downstream: str = "downstream") -> str:
+        """
+        Side and text, for a log line.
+
+        @param upstream: what the reader calls the upstream: for a request it is the client.
+        @param downstream: what the reader calls the downstream.
+        """
+        names = {Side.UPSTREAM: upstream, Side.DOWNSTREAM: downstream, Side.DISK: "disk"}
+        name = names.get(self.side)
+        return f"{name}: {self}" if name else str(self)
 
 
 class BadConfiguration(PipeError, ValueError):
@@ -79,7 +90,7 @@ class TimedOut(PipeError):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"{self.side}: {self.what} of {self.seconds:g} s expired"
+        return f"{self.what} of {self.seconds:g} s expired"
 
 
 class FilterFailed(PipeError):

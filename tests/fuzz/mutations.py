@@ -45,12 +45,12 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "spill for a ready client": (
         "pipe",
         "        if writable and self.has_output:\n",
-        "        if writable and self.has_output and not (reading and self._can_spill and self.disk.room):\n",
+        "        if writable and self.has_output and not (reading and self._may_spill):\n",
     ),
     "never spill": (
         "pipe",
-        "if reading and not writable and self._memory and self._can_spill and self.disk.room:",
-        "if reading and not writable and self._memory and self._can_spill and not self.disk.room:",
+        "if reading and not writable and self._may_spill:",
+        "if reading and not writable and self._may_spill and not self._memory:",
     ),
     "read although a rate limit forbids it": (
         "pipe",

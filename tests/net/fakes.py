@@ -165,14 +165,18 @@ class Engine:
         @return: the transport and what is at its other end.
         """
         ours, peer = self.pair()
-        self._peers.remove(ours)
         if buffer:
             for sock in (ours, peer.socket):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        return self.adopt(ours, protocol), peer
+
+    def adopt(self, ours: socket.socket, protocol: Protocol | None = None) -> Any:
+        """The transport of one socket of a pair; it is the transport that closes it."""
+        self._peers.remove(ours)
         protocol = protocol if protocol is not None else Recorder()
         transport = PairTransport(ours, protocol, ("127.0.0.1", 4321), None, 0, self.reactor)  # type: ignore[arg-type]
         protocol.makeConnection(transport)
-        return transport, peer
+        return transport
 
 
 class Recorder(Protocol):

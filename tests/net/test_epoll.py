@@ -115,19 +115,23 @@ class EpollTests(SynchronousTestCase):
         self.assertEqual(self.assertRaises(OSError, epoll.wait, 0).errno, errno.EBADF)
 
     def test_not_inherited(self) -> None:
-        before = set(os.listdir("/proc/self/fd"))
+        before = set(_epoll_fds())
         epoll = Epoll()
         self.addCleanup(epoll.close)
-        made = [
-            fd
-            for fd in set(os.listdir("/proc/self/fd")) - before
-            if os.path.exists(f"/proc/self/fd/{fd}") or os.path.islink(f"/proc/self/fd/{fd}")
-        ]
-        made = [fd for fd in made if "eventpoll" in os.readlink(f"/proc/self/fd/{fd}")]
-        self.assertEqual([os.get_inheritable(int(fd)) for fd in made], [False])
+        made = set(_epoll_fds()) - before
+        self.assertEqual([os.get_inheritable(fd) for fd in made], [False])
 
     def test_elsewhere(self) -> None:
         self.patch(sys, "platform", "plan9")
         error = self.assertRaises(NotSupported, Epoll)
         self.assertIn("plan9", str(error))
         self.assertIsInstance(error, ImportError)
+
+
+def _epoll_fds() -> list[int]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        path = f"/proc/self/fd/{name}"
+        if os.path.lexists(path) and "eventpoll" in os.readlink(path):
+            found.append(int(name))
+    return found

@@ -198,7 +198,7 @@ class StoryTests(DemoCase):
         self.assertEqual(
             self.reported(client, lines(0).upper()[:1000], service),
             "demo: the slow client got all 1000 bytes, every one right (SHA-256), in 6.000 s; "
-            "the origin was needed for 0.250 s; 3.0 KiB waited on disk meanwhile",
+            "the origin was needed for 0.250 s; 3.0 KiB spilled meanwhile (all connections)",
         )
 
     def test_cut_off(self) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+from twisted.logger import Logger, LogPublisher
+from twisted.python import usage
+from twisted.python.log import LogPublisher as LegacyPublisher
 from twisted.scripts import twistd
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.service.run import main
+from twisted_pipe.service.run import main, quiet_log
 
 
 class RunTests(SynchronousTestCase):
@@ -17,7 +23,13 @@ class RunTests(SynchronousTestCase):
         self.patch(sys, "argv", ["twisted-pipe", "--listen", "8080"])
         self.patch(twistd, "run", lambda: seen.append(sys.argv))
         main()
-        self.assertEqual(seen, [["twistd", "--reactor=epollet", "--pidfile=", "-n", "pipe", "--listen", "8080"]])
+        [[name, *options, foreground, service, listen, port]] = seen
+        self.assertEqual(name, "twistd")
+        self.assertEqual(options[:2], ["--reactor=epollet", "--pidfile="])
+        self.assertEqual((foreground, service, listen, port), ("-n", "pipe", "--listen", "8080"))
+        config = twistd.ServerOptions()
+        usage.Options.parseOptions(config, options[1:])
+        self.assertIs(config["logger"], quiet_log)
 
     def test_imports_no_reactor(self) -> None:
         """twistd installs it, which fails when there is one."""
@@ -27,3 +39,32 @@ class RunTests(SynchronousTestCase):
         )
         said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         self.assertEqual(said.stdout, "False\n")
+
+    def test_log(self) -> None:
+        """On stdout, whatever that is by then, as twistd's own, without what Twisted says of its plugin cache."""
+        stdout = io.StringIO()
+        self.patch(sys, "stdout", stdout)
+        publisher = LogPublisher(quiet_log())
+        log, legacy = Logger(observer=publisher), LegacyPublisher(publishPublisher=publisher)
+        legacy.msg(format="Unable to write to plugin cache %(path)s: error number %(errno)d", path="/x", errno=13)
+        log.info("this {is_said}", is_said="is said")
+        legacy.msg("and this")
+        said = [line.partition("] ")[2] for line in stdout.getvalue().splitlines()]
+        self.assertEqual(said, ["this is said", "and this"])
+
+    def test_broken_dropin(self) -> None:
+        """One line, and no traceback, when the filter that is asked for may be in a drop-in that cannot be imported."""
+        folder = Path(self.mktemp()).absolute()
+        (folder / "twisted" / "plugins").mkdir(parents=True)
+        (folder / "twisted" / "plugins" / "sample_broken.py").write_text("import no_such_module")
+        arguments = ["--listen", "0", "--upstream", "9", "--filter", "rot13"]
+        said = subprocess.run(
+            [sys.executable, "-c", "from twisted_pipe.service.run import main; main()", *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(folder)])},
+        )
+        self.assertEqual((said.returncode, said.stdout), (1, ""))
+        [line] = said.stderr.splitlines()
+        self.assertTrue(line.startswith("twistd pipe: --filter: 'rot13': no such filter"), line)
+        self.assertIn("No module named 'no_such_module'", line)

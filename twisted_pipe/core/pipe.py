@@ -161,17 +161,21 @@ class Pipe:
 
     @property
     def wants_read(self) -> bool:
-        """Whether it is the upstream's turn: what a read timeout measures."""
+        """Whether it is the upstream's turn: bytes that came would be taken. What a read timeout measures."""
         return (
             self.upstream is Flow.OPEN
-            and self.has_room
+            and (self.has_room or self._may_spill)
             and not (self.delayed or self.waits_for_filter or self._broken)
         )
 
     @property
+    def _may_spill(self) -> bool:
+        return self._can_spill and bool(self._memory) and self.disk.room > 0
+
+    @property
     def upstream_blocked(self) -> bool:
-        """Whether the upstream is not read because no buffer is free."""
-        return self.upstream is Flow.OPEN and not self.has_room
+        """Whether the upstream is not read because no buffer is free, nor can be made free."""
+        return self.upstream is Flow.OPEN and not self.has_room and not self._may_spill
 
     # the policy
 
@@ -192,7 +196,7 @@ class Pipe:
             return Step.READ
         if writable and self.has_output:
             return Step.SEND_FILE if self.disk.outstanding else Step.WRITE
-        if reading and not writable and self._memory and self._can_spill and self.disk.room:
+        if reading and not writable and self._may_spill:
             return Step.SPILL
         if self.chain is not None and self.chain.suspension is not None and not self.waits_for_filter:
             self.waits_for_filter = True
@@ -382,7 +386,7 @@ class Pipe:
         if self.upstream is not Flow.OPEN:
             return
         if self.length:
-            self.did_fail(UpstreamFailed(f"the upstream ended {self.length} bytes before its announced length"))
+            self.did_fail(UpstreamFailed(f"ended {self.length} bytes before its announced length"))
         else:
             self.upstream = Flow.ENDED
 

@@ -88,7 +88,7 @@ class PipeOutcome:
         return None if self.error is None else self.error.side
 
     def __str__(self) -> str:
-        return "finished" if self.error is None else str(self.error)
+        return "finished" if self.error is None else self.error.describe()
 
 
 @implementer(IConsumer, IPushProducer)
@@ -218,7 +218,7 @@ class EventPipe:
         """The upstream's connection is gone: cleanly if C{reason} says so. Calls after the end do nothing."""
         if self._ended:
             return
-        failure = UpstreamFailed(f"upstream: {reason.getErrorMessage()}")
+        failure = UpstreamFailed(reason.getErrorMessage())
         if self._pushed is not None:
             self._pushed.end(None if reason.check(ConnectionDone) else failure)
         else:
@@ -264,7 +264,7 @@ class EventPipe:
 
     def _lose_downstream(self, why: str) -> None:
         if not self._ended:
-            self._pipe.did_break(DownstreamFailed(f"downstream: {why}"))
+            self._pipe.did_break(DownstreamFailed(why))
             self._turn()
 
     # the turn
@@ -338,7 +338,7 @@ class EventPipe:
             self._pipe.did_fail(error)
             return 0
         except OSError as error:
-            self._pipe.did_fail(UpstreamFailed(f"upstream: {error.strerror or error}"))
+            self._pipe.did_fail(UpstreamFailed(error.strerror or str(error)))
             return 0
         if got > 0:
             self._pipe.did_read(got)
@@ -358,7 +358,7 @@ class EventPipe:
         try:
             sent = self._sink.write(self._pipe.batch())
         except OSError as error:
-            self._pipe.did_break(DownstreamFailed(f"downstream: {error.strerror or error}"))
+            self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
             return 0
         self._pipe.did_write(sent)
         return sent
@@ -370,14 +370,14 @@ class EventPipe:
         try:
             sent = self._sink.send_file(file, offset, count)
         except EOFError as error:
-            self._pipe.did_break(DiskFailed(f"disk: {self._spill_directory.path}: {error}"))
+            self._pipe.did_break(DiskFailed(f"{self._spill_directory.path}: {error}"))
             return 0
         except OSError as error:
             why = error.strerror or str(error)
             if error.errno in _DISK_ERRORS:
-                self._pipe.did_break(DiskFailed(f"disk: {self._spill_directory.path}: spilled bytes cannot be read: {why}"))
+                self._pipe.did_break(DiskFailed(f"{self._spill_directory.path}: spilled bytes cannot be read: {why}"))
             else:
-                self._pipe.did_break(DownstreamFailed(f"downstream: {why}"))
+                self._pipe.did_break(DownstreamFailed(why))
             return 0
         self._pipe.did_send_file(sent)
         if not self._pipe.disk.outstanding:

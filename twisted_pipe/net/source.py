@@ -70,7 +70,7 @@ class ProducerSource:
         self._producer = producer
         self._streaming = True
         self._pending: deque[memoryview] = deque()
-        self._paused = False
+        self._paused: bool | None = None  # whoever made the connection may have paused it already
         self._ended = False
         self._failure: PipeError | None = None
 

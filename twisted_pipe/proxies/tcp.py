@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, Side, TimedOut
+from twisted_pipe.errors import Cancelled, PipeError, Side, TimedOut
 from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
@@ -137,7 +137,7 @@ class TcpSession:
         self._response: EventPipe | None = None
         self._request: EventPipe | None = None
         self._outcomes: dict[Direction, PipeOutcome] = {}
-        self._error: PipeError | None = None
+        self._why: str | None = None  # what went wrong first
         self._closed = False
         self._server = factory.group.next()
         self._name = ""
@@ -247,14 +247,16 @@ class TcpSession:
     def _pipe_done(self, direction: Direction, outcome: PipeOutcome) -> None:
         self._outcomes[direction] = outcome
         error = outcome.error
-        if not isinstance(error, Cancelled):
-            self._error = self._error or error
+        if error is not None and self._why is None and not isinstance(error, Cancelled):
+            # a request's upstream is the client
+            names = ("upstream", "client") if direction is Direction.RESPONSE else ("client", "upstream")
+            self._why = error.describe(*names)
         if direction is Direction.RESPONSE:
             self._response_done(outcome)
         else:
             self._request_done(outcome)
         if len(self._outcomes) == 2:
-            self._close(str(self._error or "finished"), clean=self._error is None)
+            self._close(self._why or "finished", clean=self._why is None)
 
     def _response_done(self, outcome: PipeOutcome) -> None:
         assert self._request is not None
@@ -267,8 +269,6 @@ class TcpSession:
         assert self._response is not None
         if outcome.error is None:
             half_close(self._upstream)
-        elif outcome.side is Side.UPSTREAM:
-            self._response.abandon(DownstreamFailed(f"client: {outcome.error}"))
         elif outcome.side not in (Side.DOWNSTREAM, Side.CALLER):
             self._response.abandon(Cancelled("the request has failed"))
         # an upstream that takes no more may still have an answer to give: the response goes on
@@ -313,11 +313,11 @@ class TcpSession:
 
     def abort(self, error: PipeError) -> None:
         """End both directions at once because of C{error}."""
-        self._error = self._error or error
+        self._why = self._why or error.describe()
         for pipe in (self._response, self._request):
             if pipe is not None:
                 pipe.abandon(Cancelled(str(error)))
-        self._close(str(error), clean=False)
+        self._close(self._why, clean=False)
 
     def _close(self, why: str, clean: bool) -> None:
         if self._closed:
@@ -347,10 +347,10 @@ class TcpSession:
 
     def _close_transports(self, clean: bool) -> None:
         """The client is told uncleanly of an unclean end; what it was sent before arrives all the same."""
-        error = self._error
+        response = self._outcomes.get(Direction.RESPONSE)
         if clean:
             self._client.loseConnection()
-        elif error is not None and error.side is Side.UPSTREAM:
+        elif response is not None and response.side is Side.UPSTREAM:
             abort_when_sent(self._client, self._factory.clock, self._settings.limits.send_timeout)
         else:
             abort(self._client)

@@ -179,7 +179,7 @@ class DemoService(MultiService):
             got=got,
             client=format_duration(taken.seconds),
             origin=format_duration(self._served.seconds) if self._served else "?",
-            spilled=f"{format_size(spilled)} waited on disk meanwhile" if spilled else "nothing was spilled",
+            spilled=f"{format_size(spilled)} spilled meanwhile (all connections)" if spilled else "nothing was spilled",
         )
 
 

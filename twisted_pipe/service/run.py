@@ -1,17 +1,44 @@
-"""The console script C{twisted-pipe ARGS}: C{twistd pipe ARGS} in the foreground, on our own reactor."""
+"""
+The console script C{twisted-pipe ARGS}: C{twistd pipe ARGS} in the foreground, on our own reactor.
+
+It is also quieter than twistd where Twisted looks for plugins. That it could not save what it found is of no interest
+to who runs a proxy; and a drop-in that cannot be imported is a matter for the log, or for the one line about the filter
+that it should have held, not for a traceback on stderr before everything else.
+"""
 
 from __future__ import annotations
 
+import io
 import sys
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from twisted.logger import ILogObserver, LogEvent
 
-_TWISTD = ("twistd", "--reactor=epollet", "--pidfile=", "-n", "pipe")
+__all__ = ["main", "quiet_log"]
+
+_TWISTD = ("twistd", "--reactor=epollet", "--pidfile=", "--logger=twisted_pipe.service.run.quiet_log", "-n", "pipe")
+_NOISE = "Unable to write to plugin cache"
 
 
 def main() -> None:
     """Run until Ctrl-C. twistd installs the reactor itself, so nothing may have imported one before."""
-    from twisted.scripts import twistd
+    # Until the log begins, it keeps everything and prints what is critical to the sys.stderr of when it was imported.
+    with redirect_stderr(io.StringIO()):
+        from twisted.scripts import twistd
 
     sys.argv = [*_TWISTD, *sys.argv[1:]]
     twistd.run()
+
+
+def quiet_log() -> ILogObserver:
+    """twistd's own log in the foreground (text, on stdout), without the noise."""
+    from twisted.logger import FilteringLogObserver, PredicateResult, textFileLogObserver
+
+    def is_wanted(event: LogEvent) -> object:
+        noise = str(event.get("format", "")).startswith(_NOISE)
+        return PredicateResult.no if noise else PredicateResult.maybe
+
+    predicates: list[Any] = [is_wanted]
+    return FilteringLogObserver(textFileLogObserver(sys.stdout), predicates)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from tests.net.fakes import Engine, HalfCloseRecorder, MemoryTransport
+from tests.net.tls import TlsPair
+from twisted_pipe.net.closing import abort, abort_when_sent, half_close
+
+
+class OnlyLose:
+    """A transport of the plainest sort."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+
+    def loseConnection(self) -> None:
+        self.ends.append("lose")
+
+
+class HalfCloseTests(SynchronousTestCase):
+    def test_tcp(self) -> None:
+        transport = MemoryTransport()
+        half_close(transport)
+        self.assertEqual(transport.ends, ["half"])
+
+    def test_half_closeable(self) -> None:
+        @implementer(IHalfCloseableDescriptor)
+        class Descriptor(OnlyLose):
+            def loseWriteConnection(self) -> None:
+                self.ends.append("half")
+
+        descriptor = Descriptor()
+        half_close(descriptor)
+        self.assertEqual(descriptor.ends, ["half"])
+
+    def test_no_halves(self) -> None:
+        for transport in (OnlyLose(), StringTransport()):
+            half_close(transport)
+        self.assertEqual(OnlyLose().ends, [])
+        plain = OnlyLose()
+        half_close(plain)
+        self.assertEqual(plain.ends, ["lose"])
+
+    def test_the_peer_may_go_on(self) -> None:
+        engine = Engine(self)
+        protocol = HalfCloseRecorder()
+        transport, peer = engine.connect(protocol)
+        transport.write(b"last")
+        half_close(transport)
+        engine.settle()
+        self.assertEqual(peer.read(), b"last")
+        self.assertTrue(peer.ended)
+        peer.write(b"answer")
+        engine.settle()
+        self.assertEqual(protocol.data, b"answer")
+
+    def test_tls_has_no_halves(self) -> None:
+        """Closing the TCP half below TLS would cut off what TLS still holds, and its own end of stream."""
+        pair = TlsPair()
+        pair.server.transport.write(b"all of it")
+        half_close(pair.server.transport)
+        pair.pump()
+        self.assertEqual(pair.client.data, b"all of it")
+        self.assertEqual(pair.client_raw.shutdowns, [])
+        self.assertNotIn("half", pair.server_raw.ends)
+        self.assertTrue(pair.clean_end, "TLS was not told of the end")
+
+
+class AbortTests(SynchronousTestCase):
+    def test_abort(self) -> None:
+        transport = MemoryTransport()
+        abort(transport)
+        self.assertEqual(transport.ends, ["abort"])
+
+    def test_cannot_abort(self) -> None:
+        transport = OnlyLose()
+        abort(transport)
+        self.assertEqual(transport.ends, ["lose"])
+
+    def test_gone_already(self) -> None:
+        engine = Engine(self)
+        transport, _peer = engine.connect(protocol := HalfCloseRecorder())
+        transport.abortConnection()
+        engine.settle()
+        abort(transport)
+        engine.settle()
+        self.assertEqual(len(protocol.lost), 1)
+
+
+class AbortWhenSentTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.engine = Engine(self)
+        self.protocol = HalfCloseRecorder()
+        self.transport, self.peer = self.engine.connect(self.protocol)
+
+    def fill(self) -> int:
+        """Give the kernel as much as it takes."""
+        edge = self.transport.edge_socket()
+        self.transport.pauseProducing()
+        self.engine.settle()
+        sent = 0
+        while edge.writable:
+            sent += edge.send([bytes(1 << 20)])
+        return sent
+
+    def reasons(self) -> list[Any]:
+        return [reason.type for reason in self.protocol.lost]
+
+    def test_nothing_unsent(self) -> None:
+        abort_when_sent(self.transport, self.engine.reactor, 60)
+        self.engine.settle()
+        self.assertEqual(self.reasons(), [ConnectionAborted])
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+
+    def test_it_waits_for_the_peer(self) -> None:
+        sent = self.fill()
+        abort_when_sent(self.transport, self.engine.reactor, 60)
+        self.engine.advance(5)
+        self.assertEqual(self.reasons(), [])
+        got = len(self.peer.read())
+        self.assertEqual(got, sent)
+        self.engine.advance(1)
+        self.assertEqual(self.reasons(), [ConnectionAborted])
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+
+    def test_not_for_ever(self) -> None:
+        self.fill()
+        abort_when_sent(self.transport, self.engine.reactor, 3)
+        self.engine.advance(2.9)
+        self.assertEqual(self.reasons(), [])
+        self.engine.advance(0.3)
+        self.assertEqual(self.reasons(), [ConnectionAborted])
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+
+    def test_for_ever(self) -> None:
+        self.fill()
+        abort_when_sent(self.transport, self.engine.reactor, 0)
+        self.engine.advance(100, 0.5)
+        self.assertEqual(self.reasons(), [])
+
+    def test_gone_meanwhile(self) -> None:
+        self.fill()
+        abort_when_sent(self.transport, self.engine.reactor, 60)
+        self.transport.abortConnection()
+        self.engine.advance(1)
+        self.assertEqual(self.reasons(), [ConnectionAborted])
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+
+    def test_other_tcp(self) -> None:
+        """Its buffer cannot be seen, and a reset would lose it."""
+        transport = MemoryTransport()
+        abort_when_sent(transport, Clock(), 60)
+        self.assertEqual(transport.ends, ["lose"])
+
+    def test_not_tcp(self) -> None:
+        transport = StringTransport()
+        abort_when_sent(transport, Clock(), 60)
+        self.assertTrue(transport.disconnected)
+
+    def test_tls_is_not_ended_cleanly(self) -> None:
+        """A TLS close alert says that all is there; a stream that broke off must not send one."""
+        pair = TlsPair()
+        abort_when_sent(pair.server.transport, Clock(), 60)
+        pair.pump()
+        self.assertFalse(pair.clean_end)
+        self.assertIn("abort", pair.server_raw.ends)
+
+    def test_a_wrapped_transport(self) -> None:
+        """C{ProtocolWrapper} passes for a TCP transport; no harm is done."""
+        raw = MemoryTransport()
+        wrapper = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
+        wrapper.makeConnection(raw)
+        abort_when_sent(wrapper, Clock(), 60)
+        self.assertEqual(raw.ends, ["lose"])

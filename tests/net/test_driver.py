@@ -1,0 +1,1137 @@
+"""The pipe between transports in memory, on a C{Clock}."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from tests.net.fakes import (
+    EIO,
+    ENOSPC,
+    EROFS,
+    SMALL,
+    MemoryTransport,
+    PipeCase,
+    PullProducer,
+    PushProducer,
+    errors_of,
+    raising,
+)
+from tests.net.tls import TlsPair
+from twisted_pipe.errors import Cancelled, PipeFinished
+from twisted_pipe.filters.base import PipeFilter
+from twisted_pipe.interfaces import FilterContext
+from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net.driver import slab_pool
+
+NO_SPILL = attrs.evolve(SMALL, max_temp_file_size=0)
+
+
+class MemoryCase(PipeCase):
+    def setUp(self) -> None:
+        PipeCase.setUp(self)
+        self.upstream = MemoryTransport()
+        self.downstream = MemoryTransport()
+
+    def start(self, filters: Any = (), limits: Any = None, **more: Any) -> Any:
+        return self.pipe(self.upstream, self.downstream, filters, limits, **more)
+
+    def stuck(self, filters: Any = (), limits: Any = None, **more: Any) -> Any:
+        """A pipe whose downstream takes one batch and then pauses."""
+        self.downstream.room = 1
+        return self.start(filters, limits, **more)
+
+    def take_all(self) -> bytes:
+        data = b""
+        while self.downstream.value():
+            data += self.downstream.take()
+        return data
+
+
+class FlowTests(MemoryCase):
+    def test_interfaces(self) -> None:
+        pipe = self.start()
+        verifyObject(IConsumer, pipe)
+        verifyObject(IPushProducer, pipe)
+
+    def test_bytes_pass_at_once(self) -> None:
+        pipe = self.start()
+        pipe.write(b"abc")
+        self.assertEqual(self.downstream.value(), b"abc")
+        pipe.write(bytes(1000))
+        self.assertEqual(len(self.downstream.value()), 1003)
+        self.assertEqual((pipe.bytes_in, pipe.bytes_out, pipe.bytes_spilled), (1003, 1003, 0))
+
+    def test_an_idle_pipe_holds_no_memory(self) -> None:
+        pipe = self.start()
+        pipe.write(b"abc")
+        self.assertEqual(self.in_use(), 0)
+        self.assert_running(pipe)
+
+    def test_clean_end(self) -> None:
+        pipe = self.start()
+        pipe.write(b"abc")
+        self.clock.advance(2.5)
+        pipe.upstream_ended()
+        outcome = self.outcome(pipe)
+        self.assertTrue(outcome.clean)
+        self.assertIsNone(outcome.side)
+        self.assertEqual(str(outcome), "finished")
+        self.assertEqual((outcome.bytes_in, outcome.bytes_out, outcome.surplus, outcome.seconds), (3, 3, 0, 2.5))
+        self.assertEqual(self.downstream.ends, ["half"])
+        self.assertIsNone(self.downstream.producer)
+        self.assertEqual(self.upstream.calls.count("stop"), 0)
+
+    def test_repr(self) -> None:
+        pipe = self.start(name="a -> b")
+        self.assertEqual(
+            repr(pipe), "<EventPipe a -> b <Pipe open -> open slabs=0/4 memory=0 disk=0 in=0 out=0 spilled=0>>"
+        )
+        pipe.upstream_ended()
+        self.assertEqual(repr(pipe), "<EventPipe a -> b ended>")
+
+    def test_preread(self) -> None:
+        self.start(preread=b"first ").write(b"second")
+        self.assertEqual(self.downstream.value(), b"first second")
+
+    def test_known_length(self) -> None:
+        pipe = self.start(length=5)
+        pipe.write(b"abc")
+        self.assert_running(pipe)
+        pipe.write(b"defgh")
+        outcome = self.outcome(pipe)
+        self.assertEqual((outcome.clean, outcome.surplus, outcome.bytes_in), (True, 3, 8))
+        self.assertEqual(self.downstream.value(), b"abcde")
+
+    def test_length_in_the_preread(self) -> None:
+        outcome = self.outcome(self.start(preread=b"abcdef", length=5))
+        self.assertEqual((outcome.clean, outcome.surplus), (True, 1))
+        self.assertEqual(self.downstream.value(), b"abcde")
+
+    def test_length_zero(self) -> None:
+        self.assertTrue(self.outcome(self.start(length=0)).clean)
+
+    def test_end_before_the_length(self) -> None:
+        pipe = self.start(length=5)
+        pipe.write(b"abc")
+        pipe.upstream_ended()
+        self.assertEqual(
+            errors_of(self.outcome(pipe)), ("upstream", "the upstream ended 2 bytes before its announced length")
+        )
+        self.assertEqual(self.downstream.value(), b"abc")
+
+    def test_no_clock(self) -> None:
+        self.assertRaises(TypeError, self.pipe, StringTransport(), StringTransport(), clock=None)
+
+    def test_the_clock_of_a_transport(self) -> None:
+        self.downstream.reactor = self.clock  # type: ignore[attr-defined]
+        pipe = self.start(clock=None)
+        self.clock.advance(1)
+        pipe.upstream_ended()
+        self.assertEqual(self.outcome(pipe).seconds, 1)
+
+    def test_last_progress(self) -> None:
+        pipe = self.start()
+        self.clock.advance(3)
+        self.assertEqual(pipe.last_progress, 0)
+        pipe.write(b"x")
+        self.assertEqual(pipe.last_progress, 3)
+
+    def test_a_long_burst_is_done_in_several_turns(self) -> None:
+        """At a mebibyte the others have their turn."""
+        limits = PipeLimits()
+        pipe = self.start(limits=limits)
+        pipe.write(bytes(5 << 20))
+        first = len(self.downstream.value())
+        self.assertTrue((512 << 10) <= first <= (2 << 20), first)
+        turns = 0
+        while self.clock.getDelayedCalls() and len(self.downstream.value()) < 5 << 20:
+            self.clock.advance(0)
+            turns += 1
+        self.assertEqual(len(self.downstream.value()), 5 << 20)
+        self.assertTrue(2 <= turns <= 20, turns)
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_ended_in_the_middle_of_a_burst(self) -> None:
+        """The call that would have gone on is not left behind."""
+        pipe = self.start(limits=PipeLimits())
+        pipe.write(bytes(5 << 20))
+        pipe.abandon(Cancelled("enough"))
+        self.assertEqual(str(self.outcome(pipe)), "enough")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_to_tls(self) -> None:
+        """All of it arrives, and so does the end."""
+        pair = TlsPair()
+        pipe = self.pipe(None, pair.server.transport)
+        pipe.write(b"x" * 1000)
+        pipe.upstream_ended()
+        pair.pump()
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(pair.client.data, b"x" * 1000)
+        self.assertTrue(pair.clean_end)
+
+    def test_to_tls_and_broken_off(self) -> None:
+        """What was received arrives, and no end that TLS calls clean."""
+        pair = TlsPair()
+        pipe = self.pipe(None, pair.server.transport)
+        pipe.write(b"x" * 1000)
+        pipe.upstream_lost(Failure(ConnectionLost()))
+        pair.pump()
+        self.clock.advance(61)
+        pair.pump()
+        self.assertFalse(pair.clean_end)
+
+
+class ConsumerTests(MemoryCase):
+    """The pipe as an C{IConsumer}."""
+
+    def setUp(self) -> None:
+        MemoryCase.setUp(self)
+        self.upstream = None  # type: ignore[assignment]
+
+    def test_pull_producer(self) -> None:
+        producer = PullProducer([b"a" * 150, b"b", b"c" * 50])
+        pipe = self.start()
+        producer.start(pipe)
+        self.assertEqual(self.downstream.value(), b"a" * 150 + b"b" + b"c" * 50)
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual((producer.asked, producer.stopped), (4, 0))
+
+    def test_pull_producer_and_a_stuck_downstream(self) -> None:
+        producer = PullProducer([bytes(100)] * 100)
+        pipe = self.stuck(limits=NO_SPILL)
+        producer.start(pipe)
+        self.assertTrue(producer.asked < 10, producer.asked)
+        self.assertTrue(pipe.bytes_in <= 500)
+        self.assertEqual(len(self.take_all()), 10_000)
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_push_producer(self) -> None:
+        producer = PushProducer(50, 100)
+        pipe = self.start()
+        producer.start(pipe)
+        self.assertEqual(len(self.downstream.value()), 5000)
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_push_producer_and_a_stuck_downstream(self) -> None:
+        """It is paused in time: what stands in the pipe is bounded, also while the producer writes from resumeProducing."""
+        producer = PushProducer(10_000, 100)
+        pipe = self.stuck(limits=NO_SPILL)
+        producer.start(pipe)
+        self.assertTrue(producer.left > 9900, f"{10_000 - producer.left} pieces were taken from a producer at once")
+        most = 0
+        while self.downstream.value():
+            before = producer.left
+            self.downstream.take()
+            most = max(most, before - producer.left)
+        self.assertTrue(most < 100, f"{most} pieces were taken from a producer at once")
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertTrue(producer.paused > 1)
+
+    def test_two_producers(self) -> None:
+        pipe = self.start()
+        pipe.registerProducer(PullProducer([]), True)
+        self.assertRaises(RuntimeError, pipe.registerProducer, PullProducer([]), True)
+
+    def test_write_after_the_end_of_the_stream(self) -> None:
+        pipe = self.stuck()
+        pipe.write(b"x" * 300)
+        pipe.unregisterProducer()
+        self.assert_running(pipe)
+        self.assertRaises(PipeFinished, pipe.write, b"y")
+        self.assertEqual(len(self.take_all()), 300)
+
+    def test_write_after_the_end(self) -> None:
+        pipe = self.start(name="p")
+        pipe.unregisterProducer()
+        self.outcome(pipe)
+        error = self.assertRaises(PipeFinished, pipe.write, b"y")
+        self.assertIn("p: ", str(error))
+
+    def test_ends_after_the_end_are_nothing(self) -> None:
+        pipe = self.start()
+        pipe.unregisterProducer()
+        pipe.unregisterProducer()
+        pipe.upstream_ended()
+        pipe.upstream_lost(Failure(ConnectionLost()))
+        pipe.stopProducing()
+        pipe.pauseProducing()
+        pipe.resumeProducing()
+        pipe.abandon(Cancelled("late"))
+        pipe.done.cancel()
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(self.downstream.ends, ["half"])
+
+    def test_a_producer_is_stopped_when_the_downstream_fails(self) -> None:
+        """Nobody will ever ask it again: it must learn so, to let go of its file."""
+        for streaming in (True, False):
+            producer = PullProducer([bytes(1000)] * 100)
+            downstream = MemoryTransport(room=1)
+            pipe = self.pipe(None, downstream, limits=NO_SPILL)
+            producer.consumer = pipe
+            pipe.registerProducer(producer, streaming)
+            pipe.stopProducing()
+            self.assertEqual(errors_of(self.outcome(pipe))[0], "downstream")
+            self.assertEqual(producer.stopped, 1, f"streaming={streaming}")
+
+    def test_a_producer_that_comes_too_late_is_stopped(self) -> None:
+        """As Twisted's transports do."""
+        pipe = self.start()
+        pipe.stopProducing()
+        producer = PushProducer(1, 1)
+        pipe.registerProducer(producer, True)
+        self.assertEqual(producer.stopped, 1)
+
+    def test_a_producer_is_not_stopped_after_a_clean_end(self) -> None:
+        producer = PullProducer([b"x"])
+        pipe = self.start()
+        producer.start(pipe)
+        self.outcome(pipe)
+        self.assertEqual(producer.stopped, 0)
+
+
+class BackPressureTests(MemoryCase):
+    """A downstream that takes one batch at a time, and no file."""
+
+    def test_the_upstream_is_paused(self) -> None:
+        pipe = self.stuck(limits=NO_SPILL)
+        pipe.write(bytes(1000))
+        self.assertEqual(self.upstream.producerState, "paused")
+        self.assertEqual(self.in_use(), 4)
+        self.assertIn("blocked", repr(pipe))
+        self.assertEqual(self.spill.opened, 0)
+
+    def test_and_resumed(self) -> None:
+        pipe = self.stuck(limits=NO_SPILL)
+        pipe.write(bytes(1000))
+        self.assertEqual(len(self.take_all()), 1000)
+        self.assertEqual(self.upstream.producerState, "producing")
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_at_most_busy_size_is_handed_over(self) -> None:
+        pipe = self.stuck(limits=NO_SPILL)
+        pipe.write(bytes(1000))
+        sizes = []
+        while self.downstream.value():
+            sizes.append(len(self.downstream.take()))
+        self.assertEqual(sum(sizes), 1000)
+        self.assertTrue(max(sizes) <= 200, sizes)
+
+    def test_the_peak_is_bounded(self) -> None:
+        pipe = self.stuck(limits=NO_SPILL)
+        for _ in range(20):
+            pipe.write(bytes(100))
+        self.take_all()
+        pipe.upstream_ended()
+        self.assertTrue(0 < self.outcome(pipe).peak_memory <= 400, self.outcome(pipe))
+
+    def test_unbuffered(self) -> None:
+        limits = attrs.evolve(SMALL, buffering=False)
+        pipe = self.stuck(limits=limits)
+        pipe.write(bytes(1000))
+        self.assertEqual((self.in_use(), self.spill.opened), (1, 0))
+        self.assertEqual(len(self.take_all()), 1000)
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_end_and_a_stuck_downstream(self) -> None:
+        """Everything still arrives, and C{received} says early that the upstream can go."""
+        pipe = self.stuck()
+        received: list[object] = []
+        pipe.received.addCallback(received.append)
+        pipe.write(bytes(1000))
+        self.assertEqual(received, [])
+        pipe.upstream_ended()
+        self.assertEqual(received, [None])
+        self.assert_running(pipe)
+        self.assertEqual(len(self.take_all()), 1000)
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(received, [None])
+
+    def test_received_when_broken(self) -> None:
+        pipe = self.stuck()
+        received: list[object] = []
+        pipe.received.addCallback(received.append)
+        pipe.abandon(Cancelled("enough"))
+        self.assertEqual(received, [None])
+
+    def test_abandoned_inside_received(self) -> None:
+        pipe = self.stuck()
+        pipe.received.addCallback(lambda _: pipe.abandon(Cancelled("from inside")))
+        pipe.write(bytes(1000))
+        pipe.upstream_ended()
+        self.assertEqual(str(self.outcome(pipe)), "from inside")
+
+    def test_upstream_lost_and_a_stuck_downstream(self) -> None:
+        """All that was received is delivered, then the end is unclean."""
+        pipe = self.stuck()
+        pipe.write(bytes(1000))
+        pipe.upstream_lost(Failure(ConnectionLost()))
+        self.assert_running(pipe)
+        self.assertEqual(self.downstream.ends, [])
+        self.assertEqual(len(self.take_all()), 1000)
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "upstream")
+        self.assertEqual(self.downstream.ends, ["lose"])
+
+
+class ReentrancyTests(MemoryCase):
+    def test_the_downstream_dies_inside_write(self) -> None:
+        pipe = self.start()
+        self.downstream.write = lambda data: pipe.stopProducing()  # type: ignore[method-assign]
+        pipe.write(b"x" * 1000)
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: the connection was closed"))
+
+    def test_cancelled_inside_write(self) -> None:
+        pipe = self.start()
+        self.downstream.write = lambda data: pipe.done.cancel()  # type: ignore[method-assign]
+        pipe.write(b"x" * 1000)
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "caller")
+
+    def test_paused_and_resumed_inside_write(self) -> None:
+        pipe = self.start()
+
+        def bounce(data: bytes) -> None:
+            StringTransport.write(self.downstream, data)
+            pipe.pauseProducing()
+            pipe.resumeProducing()
+
+        self.downstream.write = bounce  # type: ignore[method-assign]
+        pipe.write(b"x" * 1000)
+        self.assertEqual(len(self.downstream.value()), 1000)
+
+    def test_write_inside_write(self) -> None:
+        """What the downstream is given makes the upstream write more: in order, and not nested."""
+        pipe = self.start()
+        more = [b"b", b"c", b"d"]
+        depth = [0]
+
+        def echo(data: bytes) -> None:
+            depth[0] += 1
+            self.assertEqual(depth[0], 1)
+            StringTransport.write(self.downstream, data)
+            if more:
+                pipe.write(more.pop(0))
+            depth[0] -= 1
+
+        self.downstream.write = echo  # type: ignore[method-assign]
+        pipe.write(b"a")
+        self.assertEqual(self.downstream.value(), b"abcd")
+
+    def test_the_end_inside_write(self) -> None:
+        pipe = self.start()
+
+        def end(data: bytes) -> None:
+            StringTransport.write(self.downstream, data)
+            pipe.upstream_ended()
+
+        self.downstream.write = end  # type: ignore[method-assign]
+        pipe.write(b"a" * 300)
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(len(self.downstream.value()), 300)
+
+    def test_a_downstream_that_is_gone_already(self) -> None:
+        """A transport that was lost stops whoever registers with it, at once."""
+
+        class Gone(MemoryTransport):
+            def registerProducer(self, producer: Any, streaming: bool) -> None:
+                producer.stopProducing()
+
+            def unregisterProducer(self) -> None:
+                pass
+
+        self.downstream = Gone()
+        pipe = self.start(preread=b"x")
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: the connection was closed"))
+        self.assertEqual(self.downstream.value(), b"")
+
+    def test_a_downstream_that_pauses_at_once(self) -> None:
+        class Full(MemoryTransport):
+            def registerProducer(self, producer: Any, streaming: bool) -> None:
+                MemoryTransport.registerProducer(self, producer, streaming)
+                producer.pauseProducing()
+
+        self.downstream = Full()
+        pipe = self.start(preread=b"x")
+        self.assertEqual(self.downstream.value(), b"")
+        pipe.resumeProducing()
+        self.assertEqual(self.downstream.value(), b"x")
+
+
+class SpillTests(MemoryCase):
+    """A stuck downstream, and a disk."""
+
+    def test_spilled_and_read_back(self) -> None:
+        data = bytes(range(256)) * 10
+        pipe = self.stuck()
+        for at in range(0, len(data), 64):
+            pipe.write(data[at : at + 64])
+        self.assertEqual(self.upstream.producerState, "producing")
+        self.assertTrue(pipe.bytes_spilled > 1500)
+        self.assertTrue(self.in_use() <= 4)
+        self.assertEqual(self.take_all(), data)
+        pipe.upstream_ended()
+        outcome = self.outcome(pipe)
+        self.assertEqual((outcome.clean, outcome.bytes_out), (True, len(data)))
+        self.assertEqual(self.spill.opened, 1)
+
+    def test_order_holds_across_disk_and_memory(self) -> None:
+        """Taken a little at a time while more comes."""
+        data = bytes(index * 7 % 251 for index in range(20_000))
+        pipe = self.stuck()
+        got = bytearray()
+        for at in range(0, len(data), 100):
+            pipe.write(data[at : at + 100])
+            if at % 300 == 0:
+                got += self.downstream.take(70)
+        pipe.upstream_ended()
+        got += self.take_all()
+        self.assertEqual(bytes(got), data)
+        self.assertTrue(self.outcome(pipe).bytes_spilled > 0)
+
+    def test_writes_are_bounded(self) -> None:
+        pipe = self.stuck()
+        pipe.write(bytes(5000))
+        self.assertTrue(max(size for _, size in self.spill.writes) <= SMALL.temp_file_write_size)
+        self.assertTrue(max(size for _, size in self.spill.reads or [(0, 0)]) <= SMALL.busy_size)
+
+    def test_the_cap_is_honoured(self) -> None:
+        limits = attrs.evolve(SMALL, max_temp_file_size=1030)
+        pipe = self.stuck(limits=limits)
+        pipe.write(bytes(10_000))
+        file = self.spill.files[0]
+        self.assertEqual(file.highest, 1030)
+        self.assertEqual(self.upstream.producerState, "paused")
+        self.assertEqual(len(self.take_all()), 10_000)
+        self.assertEqual(file.highest, 1030, "the file is a ring")
+
+    def test_the_file_starts_anew(self) -> None:
+        pipe = self.stuck()
+        for _ in range(3):
+            pipe.write(bytes(3000))
+            self.assertEqual(len(self.take_all()), 3000)
+        self.assertEqual(self.spill.opened, 1)
+        self.assertEqual(self.spill.rewound, 3)
+        self.assertTrue(self.spill.files[0].highest < 3000)
+
+    def test_short_writes(self) -> None:
+        self.spill.on_write = lambda data: data[:7]
+        data = bytes(range(250)) * 8
+        pipe = self.stuck()
+        pipe.write(data)
+        self.assertEqual(self.take_all(), data)
+
+    def test_short_reads(self) -> None:
+        self.spill.on_read = lambda data: data[:7]
+        data = bytes(range(250)) * 8
+        pipe = self.stuck()
+        pipe.write(data)
+        self.assertEqual(self.take_all(), data)
+
+    def test_no_file_can_be_opened(self) -> None:
+        """The stream goes on, by back-pressure; tried once, and said once."""
+        for code in (ENOSPC, EROFS, errno.EMFILE, errno.EACCES):
+            self.spill.opened = 0
+            self.spill.on_open = raising(code)
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            pipe = self.stuck()
+            pipe.write(bytes(3000))
+            self.assertEqual((self.spill.opened, self.upstream.producerState), (1, "paused"))
+            self.assertEqual(len(self.take_all()), 3000)
+            pipe.upstream_ended()
+            outcome = self.outcome(pipe)
+            self.assertEqual((outcome.clean, outcome.bytes_spilled), (True, 0))
+
+    def test_the_disk_fills_up(self) -> None:
+        """What is on disk already comes back, in order; the rest waits in memory."""
+        left = [900]
+
+        def fill(data: bytes) -> bytes:
+            if not left[0]:
+                raising(ENOSPC)()
+            data = data[: left[0]]
+            left[0] -= len(data)
+            return data
+
+        self.spill.on_write = fill
+        data = bytes(range(250)) * 12
+        pipe = self.stuck()
+        pipe.write(data)
+        self.assertEqual(pipe.bytes_spilled, 900)
+        self.assertEqual(self.upstream.producerState, "paused")
+        writes = len(self.spill.writes)
+        self.assertEqual(self.take_all(), data)
+        self.assertEqual(len(self.spill.writes), writes, "not tried again")
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_write_errors(self) -> None:
+        for code in (EIO, ENOSPC, EROFS, errno.EDQUOT, errno.EFBIG):
+            self.spill.on_write = raising(code)
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            pipe = self.stuck()
+            pipe.write(bytes(3000))
+            self.assertEqual(len(self.take_all()), 3000)
+            pipe.upstream_ended()
+            self.assertTrue(self.outcome(pipe).clean)
+
+    def test_spilled_bytes_cannot_be_read(self) -> None:
+        pipe = self.stuck()
+        pipe.write(bytes(3000))
+        self.spill.on_read = raising(EIO)
+        self.take_all()
+        side, why = errors_of(self.outcome(pipe))
+        self.assertEqual(side, "disk")
+        self.assertEqual(why, "disk: /faulty: spilled bytes cannot be read: Input/output error")
+        self.assertEqual(self.downstream.ends, ["abort"])
+        self.assertEqual(self.upstream.calls.count("stop"), 1)
+
+    def test_any_error_of_reading_back_is_the_disks(self) -> None:
+        """A consumer's C{write} raises no OSError: whatever number comes, it is the file's."""
+        for code in (errno.ENOMEM, errno.EACCES, errno.ENXIO, errno.ETIMEDOUT):
+            self.spill.on_read = None
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            pipe = self.stuck()
+            pipe.write(bytes(3000))
+            self.spill.on_read = raising(code)
+            self.take_all()
+            self.assertEqual(errors_of(self.outcome(pipe))[0], "disk", errno.errorcode[code])
+
+    def test_truncated(self) -> None:
+        pipe = self.stuck()
+        pipe.write(bytes(3000))
+        del self.spill.files[0].data[100:]
+        self.take_all()
+        self.assertEqual(errors_of(self.outcome(pipe)), ("disk", "disk: /faulty: the file was truncated"))
+
+    def test_rewinding_fails(self) -> None:
+        """Giving blocks back is a favour; the bytes were delivered."""
+        pipe = self.stuck()
+        pipe.write(bytes(3000))
+        self.spill.files[0].rewind = raising(EIO)
+        self.assertEqual(len(self.take_all()), 3000)
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_ended_while_spilled(self) -> None:
+        """The file is closed, once, however the pipe ends."""
+        for end in ("abandon", "stop", "cancel"):
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            pipe = self.stuck()
+            pipe.write(bytes(3000))
+            {
+                "abandon": lambda pipe=pipe: pipe.abandon(Cancelled("enough")),
+                "stop": pipe.stopProducing,
+                "cancel": pipe.done.cancel,
+            }[end]()
+            self.assertEqual(self.spill.files[-1].closed, 1)
+            self.assertFalse(self.outcome(pipe).clean)
+            self.assertEqual(self.in_use(), 0)
+
+
+class TimeoutTests(MemoryCase):
+    def test_read_timeout(self) -> None:
+        pipe = self.start()
+        pipe.write(b"x")
+        self.clock.advance(59.9)
+        self.assert_running(pipe)
+        self.clock.advance(0.2)
+        self.assertEqual(errors_of(self.outcome(pipe)), ("upstream", "upstream: read timeout of 60 s expired"))
+
+    def test_bytes_put_it_off(self) -> None:
+        pipe = self.start()
+        for _ in range(10):
+            self.clock.advance(50)
+            pipe.write(b"x")
+        self.assert_running(pipe)
+        self.clock.advance(59)
+        self.assert_running(pipe)
+        self.clock.advance(2)
+        self.assertFalse(self.outcome(pipe).clean)
+
+    def test_read_timeout_delivers_what_was_received(self) -> None:
+        pipe = self.stuck(limits=attrs.evolve(SMALL, send_timeout=0))
+        pipe.write(bytes(1000))
+        self.clock.advance(61)
+        self.assert_running(pipe)
+        self.assertEqual(len(self.take_all()), 1000)
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "upstream")
+
+    def test_no_read_timeout_while_the_downstream_is_stuck(self) -> None:
+        """Not reading is our own doing."""
+        pipe = self.stuck(limits=attrs.evolve(NO_SPILL, send_timeout=0))
+        pipe.write(bytes(1000))
+        for _ in range(10):
+            self.clock.advance(59)
+        self.assert_running(pipe)
+        self.assertEqual(len(self.take_all()), 1000)
+        self.clock.advance(59)
+        self.assert_running(pipe)
+        self.clock.advance(2)
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "upstream")
+
+    def test_send_timeout(self) -> None:
+        pipe = self.stuck(limits=attrs.evolve(SMALL, read_timeout=0))
+        pipe.write(bytes(1000))
+        self.clock.advance(59)
+        self.assert_running(pipe)
+        self.downstream.take()
+        self.clock.advance(59)
+        self.assert_running(pipe)
+        self.clock.advance(2)
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: send timeout of 60 s expired"))
+        self.assertEqual(self.downstream.ends, ["abort"])
+
+    def test_reading_does_not_put_off_the_send_timeout(self) -> None:
+        pipe = self.stuck()
+        pipe.write(bytes(1000))
+        for _ in range(6):
+            self.clock.advance(10)
+            pipe.write(bytes(100)) if pipe not in self.outcomes else None
+        self.clock.advance(1)
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "downstream")
+
+    def test_no_send_timeout_when_nothing_waits(self) -> None:
+        pipe = self.stuck(limits=attrs.evolve(SMALL, read_timeout=0))
+        pipe.write(b"x")  # handed over; the downstream is paused, and owed nothing
+        self.clock.advance(1000)
+        self.assert_running(pipe)
+
+    def test_no_timeouts(self) -> None:
+        pipe = self.stuck(limits=attrs.evolve(SMALL, read_timeout=0, send_timeout=0))
+        pipe.write(bytes(1000))
+        self.clock.advance(10**6)
+        self.assert_running(pipe)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_byte_path_makes_no_timers(self) -> None:
+        pipe = self.start()
+        (call,) = self.clock.getDelayedCalls()
+        for _ in range(10):
+            self.clock.advance(1)
+            pipe.write(b"x")
+            self.assertEqual(self.clock.getDelayedCalls(), [call])
+
+    def test_no_timeout_while_a_filter_waits(self) -> None:
+        gate: Deferred[None] = Deferred()
+
+        class Waits(PipeFilter):
+            def received(self, data: memoryview) -> Any:
+                yield gate
+                yield data
+
+        pipe = self.start([Waits(FilterContext())])
+        pipe.write(b"x")
+        self.clock.advance(1000)
+        self.assert_running(pipe)
+        gate.callback(None)
+        self.assertEqual(self.downstream.value(), b"x")
+        self.clock.advance(59)
+        self.assert_running(pipe)
+        self.clock.advance(2)
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "upstream")
+
+
+class RateTests(MemoryCase):
+    def rated(self, rate: int, **more: Any) -> Any:
+        return self.start(limits=PipeLimits(limit_rate=rate, **more))
+
+    def run_for(self, seconds: float) -> None:
+        end = self.clock.seconds() + seconds
+        while (calls := self.clock.getDelayedCalls()) and min(call.getTime() for call in calls) <= end:
+            self.clock.advance(max(0.0, min(call.getTime() for call in calls) - self.clock.seconds()))
+        self.clock.advance(end - self.clock.seconds())
+
+    def test_exact(self) -> None:
+        """To 2 % over 5 s, whatever the rate; and no burst at the start."""
+        for rate in (100, 1000, 12_345, 1_000_000, 50_000_000):
+            self.downstream = MemoryTransport()
+            pipe = self.rated(rate)
+            pipe.write(bytes(min(rate, 10_000_000) * 6 if rate < 10_000_000 else rate * 6))
+            self.assertTrue(len(self.downstream.seen) <= rate * 0.03 + 1, rate)
+            seen = 0
+            for second in range(1, 6):
+                self.run_for(1)
+                seen = pipe.bytes_out
+                self.assertTrue(abs(seen - rate * second) <= rate * 0.03 + 2, (rate, second, seen))
+            self.assertTrue(abs(seen - rate * 5) <= rate * 5 * 0.02 + 2, (rate, seen))
+            pipe.abandon(Cancelled("enough"))
+
+    def test_no_read_and_no_timeout_while_delayed(self) -> None:
+        pipe = self.rated(1, read_timeout=0.5)
+        pipe.write(b"abcdef")
+        self.assertEqual(self.upstream.producerState, "paused")
+        self.assertIn("delayed", repr(pipe))
+        self.run_for(4)
+        self.assert_running(pipe)
+        self.assertTrue(4 <= pipe.bytes_in <= 5, pipe)
+
+    def test_an_idle_hour_saves_up_nothing(self) -> None:
+        pipe = self.rated(1000, read_timeout=0)
+        self.clock.advance(3600)
+        pipe.write(bytes(10_000))
+        self.assertTrue(pipe.bytes_out <= 250, pipe.bytes_out)
+        self.run_for(5)
+        self.assertTrue(4900 <= pipe.bytes_out <= 5350, pipe.bytes_out)
+
+    def test_ended_while_delayed(self) -> None:
+        pipe = self.rated(1000)
+        pipe.write(bytes(1000))
+        pipe.done.cancel()
+        self.outcome(pipe)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_end_waits_for_the_rate(self) -> None:
+        pipe = self.rated(1000)
+        pipe.write(bytes(1000))
+        pipe.upstream_ended()
+        self.run_for(0.9)
+        self.assert_running(pipe)
+        self.run_for(0.2)
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(len(self.downstream.value()), 1000)
+
+
+class EndingTests(MemoryCase):
+    def test_cancelled(self) -> None:
+        pipe = self.stuck(name="p")
+        pipe.write(bytes(1000))
+        pipe.done.cancel()
+        outcome = self.outcome(pipe)
+        self.assertIsInstance(outcome.error, Cancelled)
+        self.assertEqual(errors_of(outcome), ("caller", "p was cancelled"))
+        self.assertEqual(self.downstream.ends, ["abort"])
+        self.assertEqual(self.upstream.calls.count("stop"), 1)
+
+    def test_the_downstream_is_lost(self) -> None:
+        pipe = self.stuck()
+        pipe.write(bytes(1000))
+        pipe.stopProducing()
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: the connection was closed"))
+        self.assertEqual(self.upstream.calls.count("stop"), 1)
+
+    def test_keep_open(self) -> None:
+        """Neither end is touched, however it ends."""
+        for end in ("clean", "upstream", "downstream", "cancel"):
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            pipe = self.start(keep_open=True)
+            pipe.write(b"x")
+            {
+                "clean": pipe.upstream_ended,
+                "upstream": lambda pipe=pipe: pipe.upstream_lost(Failure(ConnectionLost())),
+                "downstream": pipe.stopProducing,
+                "cancel": pipe.done.cancel,
+            }[end]()
+            self.assertEqual(self.outcome(pipe).clean, end == "clean")
+            self.assertEqual((self.downstream.ends, self.upstream.calls.count("stop")), ([], 0), end)
+            self.assertIsNone(self.downstream.producer)
+
+    def test_a_clean_loss_of_the_upstream(self) -> None:
+        pipe = self.start()
+        pipe.upstream_lost(Failure(ConnectionDone()))
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_the_first_reason_stays(self) -> None:
+        pipe = self.stuck()
+        pipe.write(bytes(1000))
+        pipe.upstream_lost(Failure(ConnectionLost("first")))
+        pipe.stopProducing()
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "upstream")
+
+
+class Recording(PipeFilter):
+    """Notes the calls it gets; passes everything on."""
+
+    def __init__(self, where: str = "", what: Any = None) -> None:
+        PipeFilter.__init__(self, FilterContext())
+        self.calls: list[str] = []
+        self.reasons: list[BaseException | None] = []
+        self.where = where
+        self.what = what
+
+    def _do(self, call: str) -> Iterator[Any]:
+        self.calls.append(call)
+        if call == self.where:
+            yield from self.what()
+
+    def started(self) -> Any:
+        yield from self._do("started")
+
+    def received(self, data: memoryview) -> Any:
+        yield from self._do("received")
+        yield data
+
+    def ended(self) -> Any:
+        yield from self._do("ended")
+
+    def stopped(self, reason: BaseException | None) -> None:
+        self.calls.append("stopped")
+        self.reasons.append(reason)
+        if self.where == "stopped":
+            self.what()
+
+
+class FilterTests(MemoryCase):
+    def test_order_of_calls(self) -> None:
+        first = Recording()
+        pipe = self.start([first])
+        pipe.write(b"a")
+        pipe.write(b"b")
+        pipe.upstream_ended()
+        self.assertEqual(first.calls, ["started", "received", "received", "ended", "stopped"])
+        self.assertEqual(first.reasons, [None])
+        self.assertEqual(self.downstream.value(), b"ab")
+
+    def test_a_filter_that_raises(self) -> None:
+        def boom() -> Iterator[Any]:
+            raise ZeroDivisionError("boom")
+            yield b""
+
+        for where in ("started", "received", "ended"):
+            self.downstream = MemoryTransport()
+            broken, other = Recording(where, boom), Recording()
+            pipe = self.start([("broken", broken), ("other", other)])
+            if pipe not in self.outcomes:
+                pipe.write(b"a")
+            if pipe not in self.outcomes:
+                pipe.upstream_ended()
+            outcome = self.outcome(pipe)
+            self.assertEqual(errors_of(outcome), ("filter", "filter 'broken': ZeroDivisionError: boom"), where)
+            self.assertIsInstance(outcome.error.__cause__, ZeroDivisionError)  # type: ignore[union-attr]
+            self.assertEqual(self.downstream.ends, ["abort"], "never a clean end")
+            for each in (broken, other):
+                self.assertEqual((each.calls.count("stopped"), each.reasons), (1, [outcome.error]))
+
+    def test_a_filter_that_raises_when_it_is_stopped(self) -> None:
+        """It is logged, and changes nothing."""
+
+        def boom() -> None:
+            raise ZeroDivisionError("boom")
+
+        broken, other = Recording("stopped", boom), Recording()
+        pipe = self.start([other, broken])
+        pipe.write(b"a")
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(other.calls.count("stopped"), 1)
+
+    def test_names(self) -> None:
+        pipe = self.start([("named", Recording("received", lambda: iter([object()])))])
+        pipe.write(b"a")
+        side, why = errors_of(self.outcome(pipe))
+        self.assertEqual(side, "filter")
+        self.assertIn("filter 'named': received() yielded object", why)
+
+    def test_fires_at_once(self) -> None:
+        got: list[Any] = []
+
+        def wait() -> Iterator[Any]:
+            got.append((yield succeed(42)))
+
+        pipe = self.start([Recording("received", wait)])
+        pipe.write(b"a")
+        self.assertEqual((got, self.downstream.value()), ([42], b"a"))
+
+    def test_fires_later(self) -> None:
+        gate: Deferred[int] = Deferred()
+        got: list[Any] = []
+
+        def wait() -> Iterator[Any]:
+            got.append((yield gate))
+
+        waiting = Recording("received", wait)
+        pipe = self.start([waiting])
+        pipe.write(b"a")
+        self.assertEqual(self.downstream.value(), b"")
+        self.assertIn("filtering", repr(pipe))
+        self.assertEqual(self.upstream.producerState, "paused")
+        gate.callback(7)
+        self.assertEqual((got, self.downstream.value()), ([7], b"a"))
+        self.assertEqual(self.upstream.producerState, "producing")
+
+    def test_a_waiting_filter_bounds_the_memory(self) -> None:
+        gate: Deferred[int] = Deferred()
+        pipe = self.start([Recording("received", lambda: iter([gate]))], NO_SPILL)
+        for _ in range(50):
+            pipe.write(bytes(100))
+        self.assertTrue(self.in_use() <= 4)
+        self.assertEqual(self.upstream.producerState, "paused")
+
+    def test_fails(self) -> None:
+        for sync in (True, False):
+            gate: Deferred[int] = Deferred()
+            pipe = self.start([("f", Recording("received", lambda gate=gate: (yield gate)))])
+            if sync:
+                gate.errback(ZeroDivisionError("boom"))
+            pipe.write(b"a")
+            if not sync:
+                gate.errback(ZeroDivisionError("boom"))
+            self.assertEqual(errors_of(self.outcome(pipe)), ("filter", "filter 'f': ZeroDivisionError: boom"))
+            self.downstream = MemoryTransport()
+
+    def test_fails_and_the_filter_copes(self) -> None:
+        def wait() -> Iterator[Any]:
+            try:
+                yield fail(ZeroDivisionError("boom"))
+            except ZeroDivisionError:
+                yield b"coped "
+
+        pipe = self.start([Recording("received", wait)])
+        pipe.write(b"a")
+        self.assertEqual(self.downstream.value(), b"coped a")
+
+    def test_never_fires_and_the_pipe_is_cancelled(self) -> None:
+        cancelled: list[object] = []
+        gate: Deferred[int] = Deferred(cancelled.append)
+        waiting = Recording("received", lambda: iter([gate]))
+        pipe = self.start([waiting])
+        pipe.write(b"a")
+        pipe.done.cancel()
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "caller")
+        self.assertEqual(cancelled, [gate])
+        self.assertEqual(waiting.calls.count("stopped"), 1)
+        self.assertEqual(self.in_use(), 0)
+
+    def test_cancelled_with_a_canceller_that_answers(self) -> None:
+        gate: Deferred[int] = Deferred(lambda deferred: deferred.callback(1))
+        pipe = self.start([Recording("received", lambda: iter([gate]))])
+        pipe.write(b"a")
+        pipe.done.cancel()
+        self.outcome(pipe)
+        self.assertEqual(self.downstream.value(), b"")
+
+    def test_cancelled_with_a_canceller_that_raises(self) -> None:
+        """Third-party code must not keep the pipe from ending."""
+
+        def boom(deferred: object) -> None:
+            raise ZeroDivisionError("boom")
+
+        gate: Deferred[int] = Deferred(boom)
+        pipe = self.stuck([Recording("received", lambda: iter([gate]))])
+        pipe.write(bytes(1000))
+        try:
+            pipe.done.cancel()
+        except ZeroDivisionError:
+            pass
+        self.assertEqual(errors_of(self.outcome(pipe))[0], "caller")
+        self.assertIsNone(self.downstream.producer)
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_fires_after_the_end(self) -> None:
+        """With a canceller that does nothing, a late result is nobody's; so is a late failure."""
+        for late in (1, ZeroDivisionError("late")):
+            gate: Deferred[int] = Deferred()
+            pipe = self.start([Recording("received", lambda gate=gate: iter([gate]))])
+            pipe.write(b"a")
+            pipe.abandon(Cancelled("enough"))
+            self.outcome(pipe)
+            gate.errback(late) if isinstance(late, Exception) else gate.callback(late)
+            self.downstream = MemoryTransport()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_ended_inside_the_callback(self) -> None:
+        gate: Deferred[int] = Deferred()
+        pipe = self.start([Recording("received", lambda: iter([gate]))])
+        pipe.write(b"a")
+
+        def end(result: int) -> int:
+            pipe.abandon(Cancelled("from the callback"))
+            return result
+
+        gate.addCallback(end)
+        gate.callback(1)
+        self.assertEqual(str(self.outcome(pipe)), "from the callback")
+
+    def test_ended_inside_a_filter(self) -> None:
+        """A filter that abandons its own pipe while it runs."""
+
+        def end() -> Iterator[Any]:
+            pipe.abandon(Cancelled("from the filter"))
+            yield b"too late"
+
+        filter_ = Recording("received", end)
+        pipe = self.start([filter_])
+        pipe.write(b"a")
+        self.assertEqual(str(self.outcome(pipe)), "from the filter")
+        self.assertEqual(filter_.calls.count("stopped"), 1)
+
+    def test_awaitable(self) -> None:
+        gate: Deferred[int] = Deferred()
+
+        async def answer() -> int:
+            return await gate + 1
+
+        got: list[Any] = []
+
+        def wait() -> Iterator[Any]:
+            got.append((yield answer()))
+
+        pipe = self.start([Recording("received", wait)])
+        pipe.write(b"a")
+        gate.callback(1)
+        self.assertEqual((got, self.downstream.value()), ([2], b"a"))
+
+    def test_awaitable_of_a_pipe_that_ends(self) -> None:
+        gate: Deferred[int] = Deferred()
+        seen: list[str] = []
+
+        async def answer() -> None:
+            try:
+                await gate
+            except CancelledError:
+                seen.append("cancelled")
+                raise
+
+        pipe = self.start([Recording("received", lambda: iter([answer()]))])
+        pipe.write(b"a")
+        pipe.done.cancel()
+        self.outcome(pipe)
+        self.assertEqual(seen, ["cancelled"])
+
+    def test_a_deferred_before_the_end(self) -> None:
+        """A stream that ends while a filter waits ends when it has its answer."""
+        gate: Deferred[int] = Deferred()
+        pipe = self.start([Recording("ended", lambda: iter([gate, b"tail"]))])
+        pipe.write(b"a")
+        pipe.upstream_ended()
+        self.assert_running(pipe)
+        gate.callback(0)
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(self.downstream.value(), b"atail")
+
+    def test_a_filter_that_keeps_what_it_was_lent(self) -> None:
+        """One slab is lost to the pool; its bytes never change."""
+        kept: list[memoryview] = []
+
+        class Keeps(PipeFilter):
+            def received(self, data: memoryview) -> Any:
+                kept.append(data)
+                return (data,)
+
+        lost = slab_pool(SMALL.buffer_size).statistics().lost
+        pipe = self.start([Keeps(FilterContext())])
+        pipe.write(b"a" * 100)
+        pipe.write(b"b" * 100)
+        pipe.upstream_ended()
+        self.assertEqual([bytes(each) for each in kept], [b"a" * 100, b"b" * 100])
+        self.assertTrue(slab_pool(SMALL.buffer_size).statistics().lost > lost)
+
+    def test_spilled_behind_filters(self) -> None:
+        data = bytes(range(256)) * 20
+        pipe = self.stuck([Recording(), Recording()])
+        pipe.write(data)
+        pipe.upstream_ended()
+        self.assertEqual(self.take_all(), data)
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertTrue(self.outcome(pipe).bytes_spilled > 0)
