@@ -174,8 +174,8 @@ class Pipe:
 
     @property
     def upstream_blocked(self) -> bool:
-        """Whether the upstream is not read because no buffer is free, nor can be made free."""
-        return self.upstream is Flow.OPEN and not self.has_room and not self._may_spill
+        """Whether the upstream is not read because no buffer is free."""
+        return self.upstream is Flow.OPEN and not self.has_room
 
     # the policy
 
