@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.units import format_duration, format_size, parse_count, parse_duration, parse_size
 
-NOT_NUMBERS = ["", " ", "x", "-1", "+1", "1e3", "0x10", "1_000", "1,5", "١", "²", "1 2", "None", "\u212a"]  # noqa: RUF001
+#: The last three are a digit, a square and a Kelvin sign, which some would take for 1, 2 and k.
+NOT_NUMBERS = ["", " ", "x", "-1", "+1", "1e3", "0x10", "1_000", "1,5", "1 2", "None", "\u0661", "\u00b2", "\u212a"]
 
 
 class SizeTests(SynchronousTestCase):

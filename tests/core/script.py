@@ -2,8 +2,8 @@
 A tiny driver that makes tests of the pure pipe read as transcripts.
 
 A L{Script} holds one pipe between a scripted upstream and a scripted client: C{feed} puts bytes on the upstream's wire,
-C{take} and C{stall} say what the client takes, and C{run} does the steps the pipe asks for until it waits or ends, one line
-for each::
+C{take} and C{stall} say what the client takes, and C{run} does the steps the pipe asks for until it waits or ends, one
+line for each::
 
     READ hello        received from the upstream ("READ end", "READ error" for its end)
     WRITE hello       taken by the client from memory
@@ -34,6 +34,13 @@ def text(parts: Any) -> str:
     """Some bytes-like, or a list of them, as text."""
     data = b"".join(parts) if isinstance(parts, list) else bytes(parts)
     return data.decode("latin-1")
+
+
+def _joined(parts: list[Any]) -> bytes:
+    """What one system call would take: no more than IOV_MAX parts, none of them empty."""
+    if not 0 < len(parts) <= 1024 or not all(len(part) for part in parts):
+        raise AssertionError(f"{len(parts)} parts, the shortest of {min(map(len, parts), default=0)} bytes")
+    return b"".join(parts)
 
 
 class Later:
@@ -117,6 +124,7 @@ class Script:
     @ivar wire: what the upstream has sent and the pipe has not read.
     @ivar client: what the client got.
     @ivar room: how many bytes the client takes before it is stuck, None for any number.
+    @ivar chunk: how many bytes one read gets, None for any number.
     @ivar disk_takes: how many bytes one write to the file takes, None for any number, or the error it raises.
     """
 
@@ -138,6 +146,7 @@ class Script:
         self.wire = bytearray()
         self.client = b""
         self.room: int | None = None
+        self.chunk: int | None = None
         self.disk_takes: int | OSError | None = None
         self._file = bytearray(max(file, 1))
         self._end: PipeError | bool = False
@@ -199,7 +208,7 @@ class Script:
     def _read(self) -> str:
         view = self.pipe.read_view()
         if self.wire:
-            count = min(len(view), len(self.wire))
+            count = min(len(view), len(self.wire), self.chunk or len(view))
             data = bytes(self.wire[:count])
             view[:count] = data
             del self.wire[:count], view
@@ -220,7 +229,7 @@ class Script:
         return text(offered[:count])
 
     def _write(self) -> str:
-        line = self._taken(b"".join(self.pipe.batch()))
+        line = self._taken(_joined(self.pipe.batch()))
         self.pipe.did_write(len(line))
         return line
 
@@ -235,7 +244,7 @@ class Script:
             self.pipe.spill_failed()
             return "failed"
         offset = self.pipe.disk.write_offset
-        data = b"".join(self.pipe.spill_batch())[: self.disk_takes]
+        data = _joined(self.pipe.spill_batch())[: self.disk_takes]
         if offset + len(data) > len(self._file):
             raise AssertionError(f"{len(data)} bytes at {offset} of a file of {len(self._file)}")
         self._file[offset : offset + len(data)] = data

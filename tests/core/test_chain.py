@@ -285,7 +285,7 @@ class OutputTests(SynchronousTestCase):
             self.assertIn("filter 'filter0'", str(error))
 
     def test_the_next_filter_gets_bytes_one_by_one_and_in_one_piece(self) -> None:
-        """Whatever the filter before it makes of its views: items of four bytes, rows and columns, every second byte."""
+        """Whatever the filter before it makes of its views: items of four bytes, rows and columns, every second."""
 
         def odd(data: memoryview) -> list[memoryview]:
             return [data.cast("I"), data.cast("B", shape=[2, 4]), data[::2], data[::-1]]

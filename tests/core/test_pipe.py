@@ -67,6 +67,14 @@ class PassingTests(SynchronousTestCase):
         self.assertEqual((script.pipe.slabs, script.client), (1, b""))
         self.assertEqual(script.take().run(), ["WRITE abcdefgh", "WAIT"])
 
+    def test_filters_get_packed_buffers(self) -> None:
+        """Not a call for every read, while there is more to read and room for it (E3)."""
+        entry = Calls()
+        script = Script(entry).feed(b"abcdefghij").end()
+        script.chunk = 1
+        script.run()
+        self.assertEqual(entry.calls, ["started", "received abcdefgh", "received ij", "ended"])
+
     def test_a_full_batch_goes_out_before_more_is_read(self) -> None:
         script = Script().feed(ALPHABET[:32])
         self.assertEqual(
@@ -103,9 +111,23 @@ class PassingTests(SynchronousTestCase):
         script = Script().feed(b"abcde").take(3)
         self.assertEqual(script.run(2), ["READ abcde", "WRITE abc"])
         self.assertEqual(script.feed(b"fgh").run(), ["READ fgh", "WAIT"])
-        self.assertEqual((script.pipe.slabs, [text(part) for part in script.pipe.batch()]), (1, ["defgh"]))
+        self.assertEqual((script.pipe.slabs, script.pipe.memory_bytes), (1, 5))
+        self.assertEqual([text(part) for part in script.pipe.batch()], ["defgh"])
         self.assertEqual(script.take().run(), ["WRITE defgh", "WAIT"])
-        self.assertEqual(script.client, b"abcdefgh")
+        self.assertEqual((script.client, script.pipe.memory_bytes), (b"abcdefgh", 0))
+
+    def test_a_buffer_partly_sent_is_filled_up_again_and_again(self) -> None:
+        script = Script().feed(b"abc").take(1)
+        self.assertEqual(script.run(), ["READ abc", "WRITE a", "WAIT"])
+        self.assertEqual(script.feed(b"de").take(1).run(), ["READ de", "WRITE b", "WAIT"])
+        self.assertEqual(script.feed(b"fgh").take(1).run(), ["READ fgh", "WRITE c", "WAIT"])
+        self.assertEqual((script.pipe.slabs, script.pipe.memory_bytes), (1, 5))
+        self.assertEqual([text(part) for part in script.pipe.batch()], ["defgh"])
+
+    def test_a_buffer_all_of_which_was_sent_is_filled_from_its_start(self) -> None:
+        script = Script().feed(b"abc")
+        script.run(2)
+        self.assertEqual(script.feed(ALPHABET[:8]).run(1), ["READ abcdefgh"])
 
     def test_a_rate_limits_budget_bounds_a_read(self) -> None:
         pipe = Script().feed(b"abc").pipe
@@ -315,6 +337,11 @@ class BusyTests(SynchronousTestCase):
         script.take().run()
         self.assertEqual(script.client, b"x" * 4096)
 
+    def test_no_more_buffers_than_iov_max_in_one_batch(self) -> None:
+        script = Script(size=1, buffers=2000, busy_size=1999).feed(bytes(2000)).stall()
+        script.run()
+        self.assertEqual(len(script.pipe.batch()), 1024)
+
     def test_a_buffer_with_unsent_slices_is_not_reused(self) -> None:
         script = Script(buffers=2, file=0).feed(ALPHABET[:8]).stall()
         script.run()
@@ -507,11 +534,29 @@ class SpillTests(SynchronousTestCase):
         self.assertEqual((script.pipe.disk.outstanding, script.pipe.disk.write_offset), (0, 0))
 
     def test_disk_bytes_count_as_a_batch_that_waits(self) -> None:
-        """A ready client is served from the file before anything is read."""
-        script = Script().feed(ALPHABET).stall()
+        """A ready client is served from the file before anything is read, even if there is room."""
+        script = Script(temp_file_write_size=32).feed(ALPHABET[:40]).stall()
         script.run()
+        self.assertEqual((script.pipe.disk.outstanding, script.pipe.memory_bytes, script.pipe.slabs), (32, 8, 1))
         script.feed(b"more").take(1)
         self.assertEqual(script.run(1), ["SEND_FILE a"])
+
+    def test_the_end_of_the_stream_is_in_the_file(self) -> None:
+        """Nothing in memory is not nothing to send."""
+        script = Script(temp_file_write_size=32).feed(ALPHABET[:32]).end().stall()
+        self.assertEqual(script.run()[4:], [f"SPILL {text(ALPHABET[:32])} @0", "READ end", "WAIT"])
+        self.assertEqual((script.pipe.memory_bytes, script.pipe.has_output), (0, True))
+        self.assertEqual(script.take(20).run(), [f"SEND_FILE {text(ALPHABET[:20])}", "WAIT"])
+        self.assertEqual(script.take().run(), [f"SEND_FILE {text(ALPHABET[20:32])}", "FINISH"])
+        self.assertEqual(script.pipe.bytes_out, 32)
+
+    def test_no_more_parts_than_iov_max_are_spilled_at_once(self) -> None:
+        stream = bytes(2500)
+        script = Script(size=1, buffers=2000, busy_size=1999, temp_file_write_size=1999, file=3000).feed(stream)
+        script.stall().run()
+        self.assertEqual(script.pipe.bytes_spilled, 1024)
+        script.take().run()
+        self.assertEqual(script.client, stream)
 
     def test_what_a_filter_made_spills(self) -> None:
         script = Script(Through(lambda data: [bytes(data).upper() * 3])).feed(ALPHABET).stall()
@@ -694,6 +739,11 @@ class BreakTests(SynchronousTestCase):
         script.lose_client().close()
         self.assertEqual(script.slabs, NOTHING)
 
+    def test_the_upstream_is_not_to_blame_for_a_downstream_error(self) -> None:
+        script = Script().lose_client()
+        script.pipe.did_fail(UpstreamFailed("reset by us"))
+        self.assertIsInstance(script.pipe.error, DownstreamFailed)
+
     def test_nothing_is_read_after_a_downstream_error(self) -> None:
         script = Script().feed(b"abc").lose_client()
         self.assertEqual((script.run(), script.pipe.wants_read), (["ABANDON"], False))
@@ -771,7 +821,9 @@ class BreakTests(SynchronousTestCase):
     def test_filter_error_that_the_next_filter_is_not_to_blame_for(self) -> None:
         script = Script(Through(), Through(lambda data: [7]), Through()).feed(b"abc")
         script.run()
-        self.assertEqual((script.pipe.error.side, script.pipe.error.name), (Side.FILTER, "filter1"))  # type: ignore[union-attr]
+        error = script.pipe.error
+        assert isinstance(error, FilterFailed)
+        self.assertEqual((error.side, error.name), (Side.FILTER, "filter1"))
 
     def test_broken_before_it_began(self) -> None:
         entry = Calls()
@@ -864,11 +916,20 @@ class FilterTests(SynchronousTestCase):
 
     def test_odd_views_are_copied(self) -> None:
         def odd(data: memoryview) -> list[memoryview]:
-            return [data[::2], data[::-1], data.cast("I"), data.cast("B", shape=[2, 4]), data.cast("b")]
+            table = data.cast("B", shape=[2, 4])
+            column = data.cast("B", shape=[8, 1])
+            return [data[::2], data[::-1], data.cast("I"), table, column, data.cast("b"), data.cast("c")]
 
         script = Script(Through(odd)).feed(b"abcdefgh")
         script.run()
-        self.assertEqual(script.client, b"aceg" + b"hgfedcba" + 3 * b"abcdefgh")
+        self.assertEqual(script.client, b"aceg" + b"hgfedcba" + 5 * b"abcdefgh")
+
+    def test_a_view_without_dimensions_is_bytes_or_refused(self) -> None:
+        script = Script(Through(lambda data: [memoryview(b"a").cast("B", shape=[])])).feed(b"x")
+        lines = script.run()
+        self.assertIn(lines, (["READ x", "WRITE a", "WAIT"], ["READ x", "ABANDON"]))
+        script.close()
+        self.assertIsInstance(script.pipe.error, PipeFinished if "WAIT" in lines else FilterFailed)
 
     def test_odd_views_cost_no_buffer(self) -> None:
         for odd in (lambda data: [data[::2]], lambda data: [data.cast("I")], lambda data: (data[::2] for _ in "a")):
@@ -945,6 +1006,19 @@ class FilterTests(SynchronousTestCase):
             script.run(1)
             self.assertIs(script.pipe.next_step(False, True), Step.WAIT)
         self.assertEqual((text(list(kept)), script.slabs), ("abcd", (0, 0, 4)))
+
+    def test_what_a_filter_keeps_of_a_buffer_still_being_filled_never_changes(self) -> None:
+        kept: list[memoryview] = []
+
+        def keep(data: memoryview) -> list[bytes]:
+            kept.append(data)
+            return [b"."]
+
+        script = Script(Through(keep))
+        for letter in b"abcd":
+            script.feed(bytes([letter]))
+            self.assertEqual(script.run(2), [f"READ {chr(letter)}", "WRITE ."])
+        self.assertEqual((text(list(kept)), script.pipe.slabs), ("abcd", 1))
 
     def test_what_a_filter_kept_it_may_put_out_later(self) -> None:
         kept: list[memoryview] = []
@@ -1027,6 +1101,21 @@ class SuspensionTests(SynchronousTestCase):
         script.pipe.filter_failed(LookupError("nobody"))
         self.assertEqual((script.run(), script.close(), script.slabs), (["ABANDON"], [], NOTHING))
         self.assertEqual(str(script.pipe.error), "filter 'filter0': LookupError: nobody")
+
+    def test_failed_and_waiting_again(self) -> None:
+        def tries(data: memoryview) -> Iterator[Any]:
+            try:
+                yield Later()
+            except LookupError:
+                yield Later()
+            yield data
+
+        script = Script(Through(tries)).feed(b"abc")
+        script.run()
+        script.pipe.filter_failed(LookupError("nobody"))
+        self.assertEqual(script.run(), ["AWAIT", "WAIT"])
+        script.pipe.filter_resumed(None)
+        self.assertEqual(script.run(), ["WRITE abc", "WAIT"])
 
     def test_what_it_works_on_stays_held(self) -> None:
         script = self.waiting()
@@ -1183,6 +1272,28 @@ class CloseTests(SynchronousTestCase):
         self.assertIsInstance(script.pipe.error, PipeFinished)
         self.assertEqual((script.flows, script.client), ("ended -> failed", b""))
 
+    def test_before_the_filters_were_told_of_the_end(self) -> None:
+        script = Script(Through(last=[b"the end"])).feed(b"abc")
+        script.run()
+        script.pipe.did_end()
+        script.close()
+        self.assertIsInstance(script.pipe.error, PipeFinished)
+
+    def test_broken_when_all_was_delivered(self) -> None:
+        """The end was not passed on, so it is not clean."""
+        entry = Through()
+        script = Script(entry, length=3).feed(b"abc")
+        script.run(2)
+        script.lose_client().close()
+        self.assertEqual((script.flows, entry.stops), ("ended -> failed", [script.pipe.error]))
+        self.assertIsInstance(script.pipe.error, DownstreamFailed)
+
+    def test_after_it_nothing_is_done(self) -> None:
+        for script in (Script().end(), Script().fail(UpstreamFailed("reset")), Script().lose_client()):
+            script.run()
+            script.close()
+            self.assertEqual(script.feed(b"abc").run(), ["ABANDON"])
+
     def test_what_filters_raise_is_returned(self) -> None:
         class Raises(Through):
             def stopped(self, reason: BaseException | None) -> None:
@@ -1249,6 +1360,12 @@ class FactTests(SynchronousTestCase):
         script.run()
         self.assertEqual(script.pipe.peak_memory, 5 + 8)
 
+    def test_peak_memory_is_preread_no_longer_when_filters_are_done_with_it(self) -> None:
+        script = Script(Through(lambda data: [b"1234567890"] if len(data) == 8 else ()), preread=b"12345")
+        script.run()
+        script.feed(b"abcdefgh").run()
+        self.assertEqual(script.pipe.peak_memory, 8 + 10)
+
     def test_a_piece_partly_sent_is_held_whole(self) -> None:
         script = Script(Through(lambda data: [b"1234567890"])).feed(b"x").take(9)
         script.run()
@@ -1306,6 +1423,7 @@ class AnyRhythmTests(SynchronousTestCase):
                 break
         script.close()
         self.assertEqual((script.client, script.pipe.error), (stream, None), (send, take, every, options))
+        self.assertEqual((script.pipe.bytes_in, script.pipe.bytes_out), (len(stream), len(stream)))
         self.assertEqual((script.slabs[0], script.slabs[2]), (0, 0))
 
     def rhythms(self, **options: Any) -> None:

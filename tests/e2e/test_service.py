@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -104,8 +105,9 @@ async def test_help_states_units_and_defaults(tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_third_party_filter(start_pipe: Start, tmp_path: Path) -> None:
     """A separate distribution, installed with pip, is found by name and works."""
-    target = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(ROT13)]
+    target, source = tmp_path / "site", tmp_path / "source"
+    shutil.copytree(ROT13, source)  # building leaves a build/ behind, which the next build would take up
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(source)]
     done = await deferToThread(subprocess.run, install, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

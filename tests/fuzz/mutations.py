@@ -69,8 +69,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "let a slab go while a slice of it waits": (
         "pipe",
-        "                lent.holders += 1\n                return Segment(item, lent)",
-        "                return Segment(item)",
+        "                lent.holders += 1\n                return Segment(item[:], lent)",
+        "                return Segment(item[:])",
     ),
     "let the filling slab go without counting": (
         "pipe",

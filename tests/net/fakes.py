@@ -1,10 +1,12 @@
 """
-What the tests of C{net} and C{proxies} stand on: a private reactor turned by hand, sockets without a network, transports and
-producers in memory, and disks that fail on demand. Nothing here waits, and no time passes but a C{Clock}'s.
+What the tests of C{net} and C{proxies} stand on: a private reactor turned by hand, sockets without a network,
+transports and producers in memory, and disks that fail on demand. Nothing here waits, and no time passes but that of a
+C{Clock}.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -60,11 +62,9 @@ class Peer:
     def write(self, data: bytes) -> int:
         """Send as much of C{data} as the kernel takes."""
         sent = 0
-        while sent < len(data):
-            try:
+        with contextlib.suppress(BlockingIOError):
+            while sent < len(data):
                 sent += self.socket.send(data[sent:])
-            except BlockingIOError:
-                break
         return sent
 
     def read(self, most: int = 1 << 30) -> bytes:
@@ -262,8 +262,7 @@ class MemoryTransport(StringTransport):
 
     @ivar room: once so many bytes are unread, the producer is paused; L{take} resumes it.
     @ivar ends: in order, what its sending side was told: C{"half"}, C{"lose"}, C{"abort"}.
-    @ivar stopped: how often C{stopProducing} was called.
-    @ivar resumed: how often C{resumeProducing} was called.
+    @ivar calls: in order, what its receiving side was told: C{"pause"}, C{"resume"}, C{"stop"}.
     """
 
     def __init__(self, room: int = 1 << 30) -> None:
@@ -271,15 +270,13 @@ class MemoryTransport(StringTransport):
         self.room = room
         self.ends: list[str] = []
         self.calls: list[str] = []
-        self.seen = b""
 
     def _checkState(self) -> None:
         pass
 
     def write(self, data: bytes) -> None:
         StringTransport.write(self, data)
-        self.seen += data
-        if len(self.value()) >= self.room and self.producer is not None:
+        if self.io.tell() >= self.room and self.producer is not None:
             self.producer.pauseProducing()
 
     def take(self, count: int | None = None) -> bytes:
@@ -288,7 +285,7 @@ class MemoryTransport(StringTransport):
         count = len(data) if count is None else count
         self.clear()
         StringTransport.write(self, data[count:])
-        if len(self.value()) < self.room and self.producer is not None:
+        if self.io.tell() < self.room and self.producer is not None:
             self.producer.resumeProducing()
         return data[:count]
 
@@ -483,9 +480,7 @@ class PipeCase(SynchronousTestCase):
     def pipe(self, upstream: Any, downstream: Any, filters: Any = (), limits: Any = None, **more: Any) -> EventPipe:
         limits = limits or self.limits
         self._before.setdefault(limits.buffer_size, slab_pool(limits.buffer_size).statistics().in_use)
-        pipe = EventPipe(
-            upstream, downstream, filters, limits, **{"clock": self.clock, "spill": self.spill, **more}
-        )
+        pipe = EventPipe(upstream, downstream, filters, limits, **{"clock": self.clock, "spill": self.spill, **more})
         self.pipes.append(pipe)
         pipe.done.addCallback(lambda outcome: self.outcomes.__setitem__(pipe, outcome))
         return pipe

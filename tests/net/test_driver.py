@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +28,7 @@ from tests.net.fakes import (
     raising,
 )
 from tests.net.tls import TlsPair
-from twisted_pipe.errors import Cancelled, PipeFinished
+from twisted_pipe.errors import Cancelled, PipeFinished, UpstreamFailed
 from twisted_pipe.filters.base import PipeFilter
 from twisted_pipe.interfaces import FilterContext
 from twisted_pipe.limits import PipeLimits
@@ -124,9 +125,9 @@ class FlowTests(MemoryCase):
         pipe = self.start(length=5)
         pipe.write(b"abc")
         pipe.upstream_ended()
-        self.assertEqual(
-            errors_of(self.outcome(pipe)), ("upstream", "the upstream ended 2 bytes before its announced length")
-        )
+        outcome = self.outcome(pipe)
+        self.assertEqual(errors_of(outcome), ("upstream", "ended 2 bytes before its announced length"))
+        self.assertEqual(str(outcome), "upstream: ended 2 bytes before its announced length")
         self.assertEqual(self.downstream.value(), b"abc")
 
     def test_no_clock(self) -> None:
@@ -153,12 +154,8 @@ class FlowTests(MemoryCase):
         pipe.write(bytes(5 << 20))
         first = len(self.downstream.value())
         self.assertTrue((512 << 10) <= first <= (2 << 20), first)
-        turns = 0
-        while self.clock.getDelayedCalls() and len(self.downstream.value()) < 5 << 20:
-            self.clock.advance(0)
-            turns += 1
+        self.clock.advance(0)
         self.assertEqual(len(self.downstream.value()), 5 << 20)
-        self.assertTrue(2 <= turns <= 20, turns)
         pipe.upstream_ended()
         self.assertTrue(self.outcome(pipe).clean)
 
@@ -225,7 +222,7 @@ class ConsumerTests(MemoryCase):
         self.assertTrue(self.outcome(pipe).clean)
 
     def test_push_producer_and_a_stuck_downstream(self) -> None:
-        """It is paused in time: what stands in the pipe is bounded, also while the producer writes from resumeProducing."""
+        """It is paused in time: what stands in the pipe is bounded, also while it writes from resumeProducing."""
         producer = PushProducer(10_000, 100)
         pipe = self.stuck(limits=NO_SPILL)
         producer.start(pipe)
@@ -241,8 +238,15 @@ class ConsumerTests(MemoryCase):
 
     def test_two_producers(self) -> None:
         pipe = self.start()
-        pipe.registerProducer(PullProducer([]), True)
-        self.assertRaises(RuntimeError, pipe.registerProducer, PullProducer([]), True)
+        pipe.registerProducer(MemoryTransport(), True)
+        self.assertRaises(RuntimeError, pipe.registerProducer, MemoryTransport(), True)
+
+    def test_registering_a_push_producer_does_not_call_it(self) -> None:
+        """It starts by itself; it is resumed only after it was paused."""
+        producer = MemoryTransport()
+        pipe = self.start()
+        pipe.registerProducer(producer, True)
+        self.assertEqual(producer.calls, [])
 
     def test_write_after_the_end_of_the_stream(self) -> None:
         pipe = self.stuck()
@@ -276,7 +280,7 @@ class ConsumerTests(MemoryCase):
     def test_a_producer_is_stopped_when_the_downstream_fails(self) -> None:
         """Nobody will ever ask it again: it must learn so, to let go of its file."""
         for streaming in (True, False):
-            producer = PullProducer([bytes(1000)] * 100)
+            producer: Any = PushProducer(100, 1000) if streaming else PullProducer([bytes(1000)] * 100)
             downstream = MemoryTransport(room=1)
             pipe = self.pipe(None, downstream, limits=NO_SPILL)
             producer.consumer = pipe
@@ -391,7 +395,7 @@ class ReentrancyTests(MemoryCase):
         pipe = self.start()
         self.downstream.write = lambda data: pipe.stopProducing()  # type: ignore[method-assign]
         pipe.write(b"x" * 1000)
-        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: the connection was closed"))
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "the connection was closed"))
 
     def test_cancelled_inside_write(self) -> None:
         pipe = self.start()
@@ -453,7 +457,7 @@ class ReentrancyTests(MemoryCase):
 
         self.downstream = Gone()
         pipe = self.start(preread=b"x")
-        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: the connection was closed"))
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "the connection was closed"))
         self.assertEqual(self.downstream.value(), b"")
 
     def test_a_downstream_that_pauses_at_once(self) -> None:
@@ -593,7 +597,7 @@ class SpillTests(MemoryCase):
         self.take_all()
         side, why = errors_of(self.outcome(pipe))
         self.assertEqual(side, "disk")
-        self.assertEqual(why, "disk: /faulty: spilled bytes cannot be read: Input/output error")
+        self.assertEqual(why, "/faulty: spilled bytes cannot be read: Input/output error")
         self.assertEqual(self.downstream.ends, ["abort"])
         self.assertEqual(self.upstream.calls.count("stop"), 1)
 
@@ -613,7 +617,7 @@ class SpillTests(MemoryCase):
         pipe.write(bytes(3000))
         del self.spill.files[0].data[100:]
         self.take_all()
-        self.assertEqual(errors_of(self.outcome(pipe)), ("disk", "disk: /faulty: the file was truncated"))
+        self.assertEqual(errors_of(self.outcome(pipe)), ("disk", "/faulty: the file was truncated"))
 
     def test_rewinding_fails(self) -> None:
         """Giving blocks back is a favour; the bytes were delivered."""
@@ -647,7 +651,7 @@ class TimeoutTests(MemoryCase):
         self.clock.advance(59.9)
         self.assert_running(pipe)
         self.clock.advance(0.2)
-        self.assertEqual(errors_of(self.outcome(pipe)), ("upstream", "upstream: read timeout of 60 s expired"))
+        self.assertEqual(errors_of(self.outcome(pipe)), ("upstream", "read timeout of 60 s expired"))
 
     def test_bytes_put_it_off(self) -> None:
         pipe = self.start()
@@ -690,7 +694,7 @@ class TimeoutTests(MemoryCase):
         self.clock.advance(59)
         self.assert_running(pipe)
         self.clock.advance(2)
-        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: send timeout of 60 s expired"))
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "send timeout of 60 s expired"))
         self.assertEqual(self.downstream.ends, ["abort"])
 
     def test_reading_does_not_put_off_the_send_timeout(self) -> None:
@@ -755,17 +759,15 @@ class RateTests(MemoryCase):
 
     def test_exact(self) -> None:
         """To 2 % over 5 s, whatever the rate; and no burst at the start."""
-        for rate in (100, 1000, 12_345, 1_000_000, 50_000_000):
+        for rate in (100, 1000, 12_345, 10_000_000):
             self.downstream = MemoryTransport()
             pipe = self.rated(rate)
-            pipe.write(bytes(min(rate, 10_000_000) * 6 if rate < 10_000_000 else rate * 6))
-            self.assertTrue(len(self.downstream.seen) <= rate * 0.03 + 1, rate)
-            seen = 0
+            pipe.write(bytes(rate * 6))
+            self.assertTrue(pipe.bytes_out <= rate * 0.03, (rate, pipe))
             for second in range(1, 6):
                 self.run_for(1)
-                seen = pipe.bytes_out
-                self.assertTrue(abs(seen - rate * second) <= rate * 0.03 + 2, (rate, second, seen))
-            self.assertTrue(abs(seen - rate * 5) <= rate * 5 * 0.02 + 2, (rate, seen))
+                self.assertTrue(abs(pipe.bytes_out - rate * second) <= rate * 0.03, (rate, second, pipe))
+            self.assertTrue(abs(pipe.bytes_out - rate * 5) <= rate * 5 * 0.02, (rate, pipe))
             pipe.abandon(Cancelled("enough"))
 
     def test_no_read_and_no_timeout_while_delayed(self) -> None:
@@ -818,7 +820,7 @@ class EndingTests(MemoryCase):
         pipe = self.stuck()
         pipe.write(bytes(1000))
         pipe.stopProducing()
-        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "downstream: the connection was closed"))
+        self.assertEqual(errors_of(self.outcome(pipe)), ("downstream", "the connection was closed"))
         self.assertEqual(self.upstream.calls.count("stop"), 1)
 
     def test_keep_open(self) -> None:
@@ -842,12 +844,15 @@ class EndingTests(MemoryCase):
         pipe.upstream_lost(Failure(ConnectionDone()))
         self.assertTrue(self.outcome(pipe).clean)
 
-    def test_the_first_reason_stays(self) -> None:
+    def test_what_cut_delivery_short_is_the_error(self) -> None:
+        """The upstream was lost first; but not all it had sent was delivered, and that is the downstream's fault."""
         pipe = self.stuck()
         pipe.write(bytes(1000))
         pipe.upstream_lost(Failure(ConnectionLost("first")))
         pipe.stopProducing()
-        self.assertEqual(errors_of(self.outcome(pipe))[0], "upstream")
+        outcome = self.outcome(pipe)
+        self.assertEqual(errors_of(outcome)[0], "downstream")
+        self.assertIsInstance(outcome.error.__context__, UpstreamFailed)  # type: ignore[union-attr]
 
 
 class Recording(PipeFilter):
@@ -863,7 +868,8 @@ class Recording(PipeFilter):
     def _do(self, call: str) -> Iterator[Any]:
         self.calls.append(call)
         if call == self.where:
-            yield from self.what()
+            items = self.what()
+            yield from items if hasattr(items, "send") else (item for item in items)
 
     def started(self) -> Any:
         yield from self._do("started")
@@ -1020,10 +1026,8 @@ class FilterTests(MemoryCase):
         gate: Deferred[int] = Deferred(boom)
         pipe = self.stuck([Recording("received", lambda: iter([gate]))])
         pipe.write(bytes(1000))
-        try:
+        with contextlib.suppress(ZeroDivisionError):
             pipe.done.cancel()
-        except ZeroDivisionError:
-            pass
         self.assertEqual(errors_of(self.outcome(pipe))[0], "caller")
         self.assertIsNone(self.downstream.producer)
         self.flushLoggedErrors(ZeroDivisionError)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -233,7 +234,6 @@ class OwnerTests(EdgeCase):
         self.transport.loseConnection()
         self.engine.settle()
         self.assertEqual((len(reader.lost), len(writer.lost)), (1, 1))
-        self.assertEqual(len(self.transport.edge.__repr__()) > 0, True)
 
     def test_lost_although_the_protocol_raises(self) -> None:
         """What a protocol raises when it is told must not keep the owner from being told."""
@@ -247,10 +247,8 @@ class OwnerTests(EdgeCase):
         owner = Owner(transport.edge_socket())
         transport.edge_socket().reader = owner
         transport.loseConnection()
-        try:
+        with contextlib.suppress(RuntimeError):
             self.engine.settle()
-        except RuntimeError:
-            pass
         self.flushLoggedErrors(RuntimeError)
         self.assertEqual(len(owner.lost), 1)
 
@@ -291,8 +289,8 @@ class HalfTests(EdgeCase):
 
     def test_end_of_reading_does_not_lose_the_event_for_writing(self) -> None:
         """
-        The peer reads what blocked us and ends its side: one event tells both. With a half-closed connection there is still
-        something to write, and no further event will say so.
+        The peer reads what blocked us and ends its side: one event tells both. With a half-closed connection there is
+        still something to write, and no further event will say so.
         """
         protocol = HalfCloseRecorder()
         transport, peer = self.engine.connect(protocol)

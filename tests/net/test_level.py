@@ -176,7 +176,6 @@ class LevelTests(LevelCase):
             newcomers: list[Reader] = []
 
             def reuse(reuses: int = reuses, victim: Reader = victim, newcomers: list[Reader] = newcomers) -> None:
-                self.reactor.removeReader(first)
                 current = victim
                 for _ in range(reuses):
                     number = current.fileno()
@@ -350,7 +349,7 @@ class GhostTests(LevelCase):
         self.assertEqual(self.engine.statistics.registered, before)
 
     def test_closed_while_a_duplicate_lives(self) -> None:
-        """epoll would report the closed descriptor at every wait for ever; the ghost is exorcised, and nothing else lost."""
+        """epoll would report it at every wait for ever; the ghost is exorcised, and nothing else is lost."""
         ghost, ghost_peer = self.reader()
         other, other_peer = self.reader()
         transport, peer = self.engine.connect()

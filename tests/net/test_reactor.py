@@ -53,7 +53,7 @@ class TurnTests(ReactorCase):
             order.append("first")
             second.resumeProducing()
 
-        first, first_peer = self.engine.connect(Recorder(first_reads))
+        _first, first_peer = self.engine.connect(Recorder(first_reads))
         second, second_peer = self.engine.connect(Recorder(lambda data: order.append("second")))
         second.pauseProducing()
         second_peer.write(b"x")

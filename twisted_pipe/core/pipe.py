@@ -264,11 +264,12 @@ class Pipe:
             return Segment(item)
         if type(item) is memoryview and item.c_contiguous and item.nbytes == len(item):
             owner = item.obj
+            # a view of our own: the filter may release its one
             if lent is not None and owner is lent.data:
                 lent.holders += 1
-                return Segment(item, lent)
+                return Segment(item[:], lent)
             if type(owner) is bytes:
-                return Segment(item)
+                return Segment(item[:])
         return Segment(bytes(item))
 
     def _put(self, segment: Segment) -> None:

@@ -12,22 +12,26 @@ import fcntl
 import termios
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
 
 from twisted_pipe.net.transport import EdgeTransport
 
-__all__ = ["abort", "abort_when_sent", "half_close"]
+__all__ = ["abort", "abort_when_sent", "can_half_close", "half_close"]
 
 _LOOK_EVERY = 0.05
 
 
+def can_half_close(transport: Any) -> bool:
+    """Whether its two directions end apart. Those of TLS do not: its end of sending ends the connection."""
+    if ISSLTransport.providedBy(transport) or getattr(transport, "TLS", False):
+        return False
+    return ITCPTransport.providedBy(transport) or IHalfCloseableDescriptor.providedBy(transport)
+
+
 def half_close(transport: Any) -> None:
     """Everything was sent and no more comes; what the peer sends may still be read. Closes where there are no halves."""
-    close_half = getattr(transport, "loseWriteConnection", None)
-    if close_half is not None and (
-        ITCPTransport.providedBy(transport) or IHalfCloseableDescriptor.providedBy(transport)
-    ):
-        close_half()
+    if can_half_close(transport):
+        transport.loseWriteConnection()
     else:
         transport.loseConnection()
 
@@ -48,10 +52,10 @@ def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
     """
     if isinstance(transport, EdgeTransport) and not transport.TLS:
         _Farewell(transport, clock, patience).look()
-    elif getattr(transport, "TLS", False) or not ITCPTransport.providedBy(transport):
-        abort(transport)
-    else:
+    elif can_half_close(transport):
         transport.loseConnection()  # its buffer cannot be seen; a reset would lose it
+    else:
+        abort(transport)
 
 
 class _Farewell:

@@ -37,11 +37,11 @@ class Deadline:
         return self._at is not None
 
     def restart(self, now: float) -> None:
-        """It comes C{seconds} after C{now}, unless moved again."""
+        """It comes C{seconds} after C{now}, unless moved again; C{now} may lie in the past."""
         if self.seconds:
             self._at = now + self.seconds
             if self._call is None:
-                self._call = self._clock.callLater(self.seconds, self._look)
+                self._call = self._clock.callLater(max(0.0, self._at - self._clock.seconds()), self._look)
 
     def stop(self) -> None:
         """It does not come. The delayed call finds out by itself."""

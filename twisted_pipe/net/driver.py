@@ -11,7 +11,6 @@ downstream.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from zope.interface import implementer
 from twisted_pipe.core.buffers import SlabPool
 from twisted_pipe.core.pacing import Pacer
 from twisted_pipe.core.pipe import Flow, Pipe, Step
-from twisted_pipe.errors import Cancelled, DiskFailed, DownstreamFailed, PipeError, PipeFinished, Side, TimedOut, UpstreamFailed
+from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, PipeFinished, Side, TimedOut, UpstreamFailed
 from twisted_pipe.interfaces import IPipeFilter
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
@@ -42,7 +41,6 @@ __all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
 
 _log = Logger()
 _TURN_BUDGET = 1024 * 1024  # bytes a pipe may move before the others have their turn
-_DISK_ERRORS = (errno.EIO, errno.EBADF, errno.EINVAL, errno.ESTALE, errno.EUCLEAN)
 
 _pools: dict[int, SlabPool] = {}
 
@@ -189,7 +187,10 @@ class EventPipe:
     # IConsumer, for an upstream that pushes
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """C{producer} will L{write}; it is paused and resumed as the bounds say."""
+        """C{producer} will L{write}; it is paused and resumed as the bounds say, and stopped at once if the pipe has ended."""
+        if self._ended:
+            producer.stopProducing()
+            return
         self._pushing().register(producer, streaming)
         self._turn()
 
@@ -369,15 +370,11 @@ class EventPipe:
         offset, count = self._pipe.file_range(self._sink.file_part)
         try:
             sent = self._sink.send_file(file, offset, count)
-        except EOFError as error:
-            self._pipe.did_break(DiskFailed(f"{self._spill_directory.path}: {error}"))
+        except PipeError as error:
+            self._pipe.did_break(error)
             return 0
         except OSError as error:
-            why = error.strerror or str(error)
-            if error.errno in _DISK_ERRORS:
-                self._pipe.did_break(DiskFailed(f"{self._spill_directory.path}: spilled bytes cannot be read: {why}"))
-            else:
-                self._pipe.did_break(DownstreamFailed(why))
+            self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
             return 0
         self._pipe.did_send_file(sent)
         if not self._pipe.disk.outstanding:
@@ -460,7 +457,10 @@ class EventPipe:
             # Its result has nowhere to go; a failure, CancelledError above all, would only be reported as unhandled.
             awaited, self._awaited = self._awaited, None
             awaited.addErrback(_ignore_cancelled)
-            awaited.cancel()
+            try:
+                awaited.cancel()
+            except Exception:  # a filter's canceller must not keep the pipe from ending
+                _log.failure("{pipe.name}: cancelling what a filter waited for", pipe=self)
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -13,14 +13,15 @@ which reads into its own buffers and sends from them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from errno import ENOBUFS
+from collections.abc import Callable, Sequence
+from errno import EBADF, EINVAL, EIO, ENOBUFS, ESTALE, EUCLEAN
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.python import log
 
 from twisted_pipe.core.readiness import Readiness
 from twisted_pipe.core.slots import NO_TAG
+from twisted_pipe.errors import DiskFailed
 from twisted_pipe.interfaces import BytesLike
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ __all__ = ["READ_BUDGET", "WOULD_BLOCK", "EdgeSocket", "SocketOwner"]
 READ_BUDGET = 256 * 1024  #: bytes one socket may read in a turn before the others have theirs
 WRITE_BUDGET = 512 * 1024  #: the same for writing
 WOULD_BLOCK = -1
+_NO_MEMORY_REST = 0.05  # seconds
+_FILE_ERRORS = (EIO, EBADF, EINVAL, ESTALE, EUCLEAN)  # of sendfile's two descriptors, these are the file's
 
 
 class SocketOwner(Protocol):
@@ -83,35 +86,33 @@ class EdgeSocket(Readiness):
         events, self.events = self.events, 0
         if events:
             self.note(events)
-        transport = self.transport
-        why: BaseException | None = None
-        in_read = False
         self.running = True
         try:
-            if not transport.connected:
-                why = self._run_connecting()
-            if why is None and self.tag == tag and transport.connected:
-                if self.readable and (self.reading or self.reader is not None):
-                    in_read = True
-                    why = self._run_reading()
-                if why is None and self.writable and (self.writing or self.writer is not None):
-                    if self.tag != tag:
-                        reactor.stale_events += 1
-                    else:
-                        in_read = False
-                        why = self._run_writing()
+            if not self.transport.connected:
+                self._run_half(reactor, self._run_connecting, False)
+            # A half that ended may have closed the connection; then the other half's event is stale.
+            if self.tag == tag and self.readable and (self.reading or self.reader is not None):
+                self._run_half(reactor, self._run_reading, True)
+            if self.writable and (self.writing or self.writer is not None):
+                if self.tag == tag:
+                    self._run_half(reactor, self._run_writing, False)
+                else:
+                    reactor.stale_events += 1
+        finally:
+            self.running = False
+        if self.tag == tag and ((self.readable and self.reading) or (self.writable and self.writing)):
+            reactor.post(self)
+
+    def _run_half(self, reactor: EpollETReactor, work: Callable[[], BaseException | None], in_read: bool) -> None:
+        tag = self.tag
+        try:
+            why = work()
         except BaseException as error:
             # As in Twisted's own reactors: what application code raises is logged and ends its connection, nothing else.
             why = error
             log.err()
-        finally:
-            self.running = False
-        if self.tag != tag:
-            return
-        if why:
-            reactor.disconnect(transport, why, in_read)
-        elif (self.readable and self.reading) or (self.writable and self.writing):
-            reactor.post(self)
+        if why and self.tag == tag:
+            reactor.disconnect(self.transport, why, in_read)
 
     def _run_reading(self) -> BaseException | None:
         if self.reader is not None:
@@ -194,27 +195,42 @@ class EdgeSocket(Readiness):
             self.writable = False
             return 0
         except OSError as error:
-            if error.errno == ENOBUFS:  # the kernel is short of memory: no edge will follow, so the socket stays writable
-                return 0
             self.writable = False
+            if error.errno == ENOBUFS:
+                self.try_later()
+                return 0
             raise
         self.did_write(asked, sent)
         return sent
+
+    def try_later(self) -> None:
+        """The kernel is short of memory (ENOBUFS): no edge will tell when it is not, so look again in a while."""
+        self.writable = False
+        self.transport.reactor.callLater(_NO_MEMORY_REST, self._try_again)
+
+    def _try_again(self) -> None:
+        if self.open:
+            self.writable = True
+            self.transport.reactor.post(self)
 
     def send_file(self, fd: int, offset: int, count: int) -> int:
         """
         Send C{count} bytes of the file C{fd} from C{offset} by sendfile(2).
 
         @return: how many bytes were taken, 0 if none (not writable any more).
-        @raise OSError: the connection is lost or the file cannot be read.
-        @raise EOFError: the file ends before C{offset + count}.
+        @raise DiskFailed: the file cannot be read, or ends before C{offset + count}.
+        @raise OSError: the connection is lost.
         """
         try:
             sent = os.sendfile(self.transport.socket.fileno(), fd, offset, count)
         except BlockingIOError:
             self.writable = False
             return 0
+        except OSError as error:
+            if error.errno in _FILE_ERRORS:
+                raise DiskFailed(f"spilled bytes cannot be read: {error.strerror}") from error
+            raise
         if sent == 0 and count:
-            raise EOFError("the file was truncated")
+            raise DiskFailed("spilled bytes cannot be read: the file was truncated")
         # A short count may also come from the page cache: only EAGAIN says that the socket is full.
         return sent

@@ -132,6 +132,10 @@ class EpollETReactor(PosixReactorBase):
             self._table.give_back(edge)
             raise
         self._edge_fds[tag] = fd
+        # Whoever had this number lost it behind our back; its removal must not touch the new registration.
+        ghost = self._by_fd.pop(fd, None)
+        if ghost is not None:
+            self._table.give_back(ghost)
 
     def remove_edge(self, edge: EdgeSocket) -> None:
         """Forget C{edge}, whose socket is about to be closed (which removes it from epoll: no system call here)."""
@@ -271,7 +275,10 @@ class EpollETReactor(PosixReactorBase):
 
     def disconnect(self, selectable: Any, why: BaseException, in_read: bool) -> None:
         """End C{selectable} because of C{why}, honouring half-close if it was found while reading."""
-        self._disconnectSelectable(selectable, why, in_read)
+        try:
+            self._disconnectSelectable(selectable, why, in_read)
+        except Exception:
+            log.err(None, f"while {selectable!r} was told that it is disconnected")
 
     # the turn
 
@@ -380,7 +387,7 @@ class EpollETReactor(PosixReactorBase):
             try:
                 self._epoll.add(fd, mask, tag)
             except OSError as error:
-                if error.errno not in _GONE:
+                if error.errno not in (*_GONE, errno.EEXIST):
                     raise
 
     # the factories whose transports are ours

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from twisted_pipe.errors import DiskFailed
 from twisted_pipe.interfaces import BytesLike
 from twisted_pipe.net.edge import EdgeSocket, SocketOwner
 from twisted_pipe.net.spillfile import SpillFile
@@ -33,7 +34,7 @@ class Sink(Protocol):
         """Hand over C{parts}; returns how many bytes were taken. Raises C{OSError} when the downstream is lost."""
 
     def send_file(self, file: SpillFile, offset: int, count: int) -> int:
-        """Hand over C{count} bytes of C{file} from C{offset}, likewise; C{EOFError} when the file is too short."""
+        """Hand over C{count} bytes of C{file} from C{offset}, likewise; C{DiskFailed} when the file cannot be read."""
 
     def detach(self) -> None:
         """The pipe has ended: call nobody any more."""
@@ -86,7 +87,10 @@ class ConsumerSink:
         return len(data)
 
     def send_file(self, file: SpillFile, offset: int, count: int) -> int:
-        data = file.read(offset, count)
+        try:
+            data = file.read(offset, count)
+        except (OSError, EOFError) as error:
+            raise DiskFailed(f"spilled bytes cannot be read: {getattr(error, 'strerror', None) or error}") from error
         self._consumer.write(data)
         return len(data)
 

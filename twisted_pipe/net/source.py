@@ -93,8 +93,13 @@ class ProducerSource:
         """
         if self._ended:
             raise PipeFinished("bytes were written to the pipe after the end of the stream")
-        if data:
-            self._pending.append(memoryview(data))
+        if not data:
+            return
+        if self._pending and self._streaming and not self._paused and self._producer is not None:
+            # it goes on writing from within resumeProducing, while the pipe cannot take anything
+            self._paused = True
+            self._producer.pauseProducing()
+        self._pending.append(memoryview(data))
 
     def end(self, failure: PipeError | None = None) -> None:
         """No more comes: cleanly, or because of C{failure}. Only the first call counts."""

@@ -9,6 +9,7 @@ The default directory is not C{/tmp}, which is memory on many systems: spilling 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -59,8 +60,9 @@ class SpillFile:
     def rewind(self) -> None:
         """Nothing in it is needed any more: give the blocks back if they are worth a system call."""
         if self._size >= _WORTH_TRUNCATING:
-            os.ftruncate(self.fd, 0)
-            self._size = 0
+            with contextlib.suppress(OSError):  # a favour to the disk; the bytes were delivered
+                os.ftruncate(self.fd, 0)
+                self._size = 0
 
     def close(self) -> None:
         """A second call does nothing."""

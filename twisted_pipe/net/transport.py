@@ -88,9 +88,10 @@ class EdgeTransport(tcp.Connection):
             edge.writable = False
             return 0
         except OSError as error:
-            if error.errno == ENOBUFS:
-                return 0
             edge.writable = False
+            if error.errno == ENOBUFS:
+                edge.try_later()
+                return 0
             return main.CONNECTION_LOST
         edge.did_write(len(limited), sent)
         edge.budget -= sent
@@ -102,11 +103,13 @@ class EdgeTransport(tcp.Connection):
         tcp.Connection._closeSocket(self, orderly)
 
     def connectionLost(self, reason: Failure) -> None:
-        super().connectionLost(reason)
         edge = self.edge
-        if edge is not None:
-            owners = (edge.reader, edge.writer)
-            edge.reader = edge.writer = None
+        owners = () if edge is None else (edge.reader, edge.writer)
+        try:
+            super().connectionLost(reason)
+        finally:
+            if edge is not None:
+                edge.reader = edge.writer = None
             for owner in owners:
                 if owner is not None:
                     owner.socket_lost(reason)

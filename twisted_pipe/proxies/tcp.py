@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted_pipe.errors import Cancelled, PipeError, Side, TimedOut
 from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
-from twisted_pipe.net.closing import abort, abort_when_sent, half_close
+from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, half_close
 from twisted_pipe.net.deadline import Deadline
 from twisted_pipe.net.driver import EventPipe, PipeOutcome
 from twisted_pipe.net.pipe_end import PipeEnd
@@ -160,9 +160,9 @@ class TcpSession:
         self._client = end.transport
         self._name = f"{_host_port(self._client.getPeer())} -> {self._server.name}"
         self._connect_deadline.restart(self._started)
-        self._connecting = self._server.endpoint.connect(_UpstreamFactory())
-        self._connecting.addCallbacks(self._upstream_connected, self._connect_failed)
-        self._connecting.addErrback(self._failed_to_start)
+        connecting = self._connecting = self._server.endpoint.connect(_UpstreamFactory())
+        connecting.addCallbacks(self._upstream_connected, self._connect_failed)  # perhaps at once
+        connecting.addErrback(self._failed_to_start)
 
     def _connect_timed_out(self) -> None:
         if self._connecting is not None:
@@ -268,7 +268,8 @@ class TcpSession:
     def _request_done(self, outcome: PipeOutcome) -> None:
         assert self._response is not None
         if outcome.error is None:
-            half_close(self._upstream)
+            if can_half_close(self._upstream):
+                half_close(self._upstream)  # else it has to learn from the request itself that this was all
         elif outcome.side not in (Side.DOWNSTREAM, Side.CALLER):
             self._response.abandon(Cancelled("the request has failed"))
         # an upstream that takes no more may still have an answer to give: the response goes on

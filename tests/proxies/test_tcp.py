@@ -1,0 +1,690 @@
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.net.fakes import Engine, MemoryTransport, Peer, WatchedSpill
+from twisted_pipe.filters.base import PipeFilter
+from twisted_pipe.interfaces import Direction, FilterContext
+from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net.driver import slab_pool
+from twisted_pipe.proxies.tcp import TcpProxyFactory, TcpProxySettings
+from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
+
+SIZE = 8192
+LIMITS = PipeLimits(buffers=4, buffer_size=SIZE, max_temp_file_size=1 << 20, read_timeout=30, send_timeout=30)
+SETTINGS = TcpProxySettings(limits=LIMITS, connect_timeout=10, idle_timeout=100, lingering_timeout=5)
+
+
+class FakeEndpoint:
+    """
+    @ivar attempts: the factory and the Deferred of each connection that was asked for.
+    @ivar cancelled: how many were given up.
+    @ivar at_once: called for each attempt; what it returns is the answer.
+    """
+
+    def __init__(self) -> None:
+        self.attempts: list[tuple[Any, Deferred[Any]]] = []
+        self.cancelled = 0
+        self.at_once: Callable[[Any], Deferred[Any]] | None = None
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred(self._cancel) if self.at_once is None else self.at_once(factory)
+        self.attempts.append((factory, answer))
+        return answer
+
+    def _cancel(self, answer: object) -> None:
+        self.cancelled += 1
+
+
+class ProxyCase(SynchronousTestCase):
+    settings = SETTINGS
+
+    def setUp(self) -> None:
+        self.engine = Engine(self)
+        path = self.mktemp()
+        os.mkdir(path)
+        self.spill = WatchedSpill(path)
+        self.endpoint = FakeEndpoint()
+        self.factory = self.make(self.settings)
+        self.registered = self.engine.statistics.registered
+        self.slabs = slab_pool(SIZE).statistics().in_use
+
+    def make(self, settings: TcpProxySettings) -> TcpProxyFactory:
+        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint)])
+        return TcpProxyFactory(group, settings, self.spill, self.engine.reactor)
+
+    def connect(self) -> Peer:
+        """A client of the proxy."""
+        _transport, peer = self.engine.connect(self.factory.buildProtocol(None))  # type: ignore[arg-type]
+        return peer
+
+    def accept(self) -> Peer:
+        """The upstream of the oldest client that waits for one."""
+        factory, answer = self.endpoint.attempts.pop(0)
+        ours, peer = self.engine.pair()
+        protocol = factory.buildProtocol(None)
+        self.engine.adopt(ours, protocol)
+        answer.callback(protocol)
+        self.engine.settle()
+        return peer
+
+    def session(self, settings: TcpProxySettings | None = None) -> tuple[Peer, Peer]:
+        if settings is not None:
+            self.factory = self.make(settings)
+        client = self.connect()
+        return client, self.accept()
+
+    def fill(self, peer: Peer, data: bytes) -> int:
+        """As much of C{data} as goes in while nobody takes it out."""
+        sent = 0
+        while sent < len(data):
+            now = peer.write(data[sent:])
+            if not now:
+                break
+            sent += now
+            self.engine.settle()
+        return sent
+
+    def drain(self, peer: Peer) -> bytes:
+        data = b""
+        while True:
+            self.engine.settle()
+            more = peer.read()
+            data += more
+            if not more:
+                return data
+
+    def assert_over(self) -> None:
+        """No session, and nothing left of one."""
+        self.engine.advance(0.2)
+        self.assertEqual(self.factory.sessions, set())
+        self.assertEqual(self.factory.statistics().active, 0)
+        self.assertEqual(self.engine.statistics.registered, self.registered)
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+        self.assertEqual(slab_pool(SIZE).statistics().in_use, self.slabs)
+        self.assertEqual([file.fd for file in self.spill.files if file.fd != -1], [])
+
+    def last_line(self, logs: list[Any]) -> str:
+        return str(formatEvent(logs[-1]))
+
+
+class SessionTests(ProxyCase):
+    def test_both_directions(self) -> None:
+        client, server = self.session()
+        client.write(b"question")
+        self.engine.turn()
+        self.assertEqual(server.read(), b"question")
+        server.write(b"answer")
+        self.engine.turn()
+        self.assertEqual(client.read(), b"answer")
+        self.assertEqual(self.factory.statistics().active, 1)
+
+    def test_bytes_before_the_upstream_is_there(self) -> None:
+        client = self.connect()
+        client.write(b"early")
+        self.engine.settle()
+        server = self.accept()
+        self.assertEqual(server.read(), b"early")
+
+    def test_a_client_that_has_ended_before(self) -> None:
+        client = self.connect()
+        client.write(b"all I have")
+        client.half_close()
+        self.engine.settle()
+        server = self.accept()
+        self.assertEqual(server.read(), b"all I have")
+        self.assertTrue(server.ended)
+        server.write(b"answer")
+        server.close()
+        self.engine.settle()
+        self.assertEqual(client.read(), b"answer")
+        self.assertTrue(client.ended)
+        self.assert_over()
+
+    def test_client_half_closes(self) -> None:
+        """It still gets its answer."""
+        client, server = self.session()
+        client.write(b"question")
+        client.half_close()
+        self.engine.settle()
+        self.assertEqual(server.read(), b"question")
+        self.assertTrue(server.ended)
+        server.write(b"answer")
+        self.engine.settle()
+        self.assertEqual(client.read(), b"answer")
+        server.close()
+        self.engine.settle()
+        client.read()
+        self.assertTrue(client.ended)
+        self.assert_over()
+
+    def test_upstream_half_closes(self) -> None:
+        """It still gets the rest of the request."""
+        client, server = self.session()
+        server.write(b"early answer")
+        server.half_close()
+        self.engine.settle()
+        self.assertEqual(client.read(), b"early answer")
+        self.assertTrue(client.ended)
+        client.write(b"rest")
+        self.engine.settle()
+        self.assertEqual(server.read(), b"rest")
+        client.close()
+        self.engine.settle()
+        server.read()
+        self.assertTrue(server.ended)
+        self.assert_over()
+
+    def test_every_order_of_ends(self) -> None:
+        for order in permutations(["client half", "server half", "client close", "server close"]):
+            client, server = self.session()
+            client.write(b"question")
+            server.write(b"answer")
+            self.engine.settle()
+            closed = set()
+            for what in order:
+                who, how = what.split()
+                if who in closed:
+                    continue
+                peer = client if who == "client" else server
+                if how == "half":
+                    peer.half_close()
+                else:
+                    closed.add(who)
+                    peer.read()
+                    peer.close()
+                self.engine.settle()
+            self.engine.advance(1)
+            self.engine.clock.advance(6)
+            self.engine.settle()
+            self.assertEqual(self.factory.sessions, set(), order)
+            self.assert_over()
+
+    def test_every_order_of_resets(self) -> None:
+        """Closed with unread bytes, at once and one after the other."""
+        for order in permutations(["client", "server"]):
+            for apart in (True, False):
+                client, server = self.session()
+                client.write(b"question")
+                server.write(b"answer")
+                self.engine.settle()
+                for who in order:
+                    (client if who == "client" else server).close()
+                    if apart:
+                        self.engine.settle()
+                self.engine.settle()
+                self.engine.advance(6, 1)
+                self.assert_over()
+
+    def test_a_slow_client_does_not_hold_the_upstream(self) -> None:
+        """Its connection is let go as soon as its response is here."""
+        client, server = self.session()
+        client.half_close()
+        data = os.urandom(600 << 10)
+        self.assertEqual(self.fill(server, data), len(data))
+        server.half_close()
+        self.engine.settle()
+        server.read()
+        self.assertTrue(server.ended)
+        self.assertEqual(self.engine.statistics.registered, self.registered + 1, "only the client's is left")
+        self.assertEqual(self.drain(client), data)
+        self.assertTrue(client.ended)
+        self.assert_over()
+        self.assertTrue(self.factory.statistics().bytes_spilled > 0)
+
+    def test_upstream_reset(self) -> None:
+        """The client gets what was received, then an unclean end."""
+        client, server = self.session()
+        client.write(b"never read")
+        data = os.urandom(600 << 10)
+        self.assertEqual(self.fill(server, data), len(data))
+        server.close()
+        self.engine.settle()
+        got = self.drain(client)
+        self.assertEqual(got, data)
+        self.engine.advance(1)
+        self.assert_over()
+
+    def test_client_reset(self) -> None:
+        client, server = self.session()
+        self.fill(server, bytes(600 << 10))
+        client.close()
+        self.engine.settle()
+        server.read()
+        self.assertTrue(server.ended or server.reset)
+        self.assert_over()
+
+    def test_statistics(self) -> None:
+        client, server = self.session()
+        client.write(b"question")
+        server.write(b"an answer")
+        self.engine.settle()
+        statistics = self.factory.statistics()
+        self.assertEqual((statistics.accepted, statistics.active, statistics.bytes_to_clients), (1, 1, 0))
+        with capturedLogs() as logs:
+            client.read(), server.read()
+            client.half_close()
+            server.half_close()
+            self.engine.settle()
+        self.assert_over()
+        statistics = self.factory.statistics()
+        self.assertEqual(
+            (statistics.accepted, statistics.active, statistics.bytes_to_clients, statistics.bytes_to_upstreams),
+            (1, 0, 9, 8),
+        )
+        line = self.last_line(logs)
+        self.assertTrue(line.startswith("127.0.0.1:4321 -> origin:80: close after 0.000 s"), line)
+        self.assertTrue(line.endswith("9 B to the client, 8 B to the upstream: finished"), line)
+
+    def test_repr(self) -> None:
+        self.session()
+        (session,) = self.factory.sessions
+        self.assertIn("<TcpSession 127.0.0.1:4321 -> origin:80 response=<EventPipe", repr(session))
+
+    def test_sessions_do_not_mix(self) -> None:
+        pairs = [self.session() for _ in range(5)]
+        for number, (client, server) in enumerate(pairs):
+            client.write(b"q%d" % number)
+            server.write(b"a%d" % number)
+        self.engine.settle()
+        for number, (client, server) in enumerate(pairs):
+            self.assertEqual((server.read(), client.read()), (b"q%d" % number, b"a%d" % number))
+
+    def test_an_idle_session_does_not_spin(self) -> None:
+        self.session()
+        before = self.engine.statistics
+        self.engine.turn(20)
+        after = self.engine.statistics
+        self.assertEqual((after.events, after.posted), (before.events, before.posted))
+
+    def test_shutdown(self) -> None:
+        client, server = self.session()
+        waiting = self.connect()
+        self.fill(server, bytes(600 << 10))
+        self.factory.shutdown()
+        self.engine.settle()
+        self.assertEqual(self.endpoint.cancelled, 1)
+        for peer in (client, server, waiting):
+            self.drain(peer)
+            self.assertTrue(peer.ended or peer.reset)
+        self.assert_over()
+        self.factory.shutdown()
+
+
+class ConnectingTests(ProxyCase):
+    def test_refused(self) -> None:
+        client = self.connect()
+        with capturedLogs() as logs:
+            self.endpoint.attempts[0][1].errback(ConnectionRefusedError())
+            self.engine.settle()
+        client.read()
+        self.assertTrue(client.ended)
+        self.assert_over()
+        statistics = self.factory.statistics()
+        self.assertEqual((statistics.accepted, statistics.connect_failures), (1, 1))
+        self.assertIn(
+            "upstream origin:80 cannot be reached: Connection was refused by other side", self.last_line(logs)
+        )
+
+    def test_another_error(self) -> None:
+        self.connect()
+        with capturedLogs() as logs:
+            self.endpoint.attempts[0][1].errback(ValueError("what a name"))
+            self.engine.settle()
+        self.assertIn("cannot be reached: ValueError: what a name", self.last_line(logs))
+        self.assert_over()
+
+    def test_fails_at_once(self) -> None:
+        """As C{HostnameEndpoint} does with a name that can be none."""
+        self.endpoint.at_once = lambda factory: fail(ValueError("invalid hostname"))
+        client = self.connect()
+        self.engine.settle()
+        self.assertEqual(self.flushLoggedErrors(), [])
+        client.read()
+        self.assertTrue(client.ended)
+        self.assert_over()
+        self.assertEqual(self.factory.statistics().connect_failures, 1)
+
+    def test_raises(self) -> None:
+        """An endpoint that raises instead of failing costs one session, nothing else."""
+
+        def boom(factory: Any) -> Deferred[Any]:
+            raise ZeroDivisionError("boom")
+
+        self.endpoint.at_once = boom
+        client = None
+        with contextlib.suppress(ZeroDivisionError):
+            client = self.connect()
+        self.engine.settle()
+        self.flushLoggedErrors(ZeroDivisionError)
+        if client is not None:
+            client.read()
+        self.assertEqual(self.factory.sessions, set())
+
+    def test_connects_at_once(self) -> None:
+        """As endpoints in memory do."""
+        peers: list[Peer] = []
+
+        def now(factory: Any) -> Deferred[Any]:
+            ours, peer = self.engine.pair()
+            peers.append(peer)
+            protocol = factory.buildProtocol(None)
+            self.engine.adopt(ours, protocol)
+            return succeed(protocol)
+
+        self.endpoint.at_once = now
+        client = self.connect()
+        client.write(b"hello")
+        self.engine.settle()
+        self.assertEqual(peers[0].read(), b"hello")
+
+    def test_timeout(self) -> None:
+        client = self.connect()
+        with capturedLogs() as logs:
+            self.engine.advance(9.9)
+            self.assertEqual(self.endpoint.cancelled, 0)
+            self.engine.advance(0.2)
+        self.assertEqual(self.endpoint.cancelled, 1)
+        client.read()
+        self.assertTrue(client.ended)
+        self.assertIn("cannot be reached: no connection within 10.0 s", self.last_line(logs))
+        self.assert_over()
+
+    def test_no_timeout(self) -> None:
+        self.factory = self.make(attrs.evolve(SETTINGS, connect_timeout=0))
+        self.connect()
+        self.engine.clock.advance(10**6)
+        self.engine.settle()
+        self.assertEqual(self.endpoint.cancelled, 0)
+        self.factory.shutdown()
+        self.engine.settle()
+        self.assert_over()
+
+    def test_aborted_while_connecting(self) -> None:
+        self.connect()
+        (session,) = self.factory.sessions
+        self.factory.shutdown()
+        self.engine.settle()
+        self.assertEqual(self.endpoint.cancelled, 1)
+        self.assert_over()
+        self.assertEqual(session.__repr__().count("response=None"), 1)
+
+    def test_client_is_lost_while_connecting(self) -> None:
+        """As a transport that is not read tells it when it is lost all the same."""
+        transport = MemoryTransport()
+        end = self.factory.buildProtocol(None)
+        end.makeConnection(transport)
+        end.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.endpoint.cancelled, 1)
+        self.assertEqual(self.factory.sessions, set())
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.factory.statistics().connect_failures, 0)
+
+    def test_an_upstream_that_comes_after_all(self) -> None:
+        """Cancelling came too late: the connection is there, and nobody wants it."""
+        answer: Deferred[Any] = Deferred(lambda _: None)
+        answer.errback = lambda *_: None  # type: ignore[method-assign,assignment]
+        self.endpoint.at_once = lambda factory: answer
+        transport = MemoryTransport()
+        end = self.factory.buildProtocol(None)
+        end.makeConnection(transport)
+        end.connectionLost(Failure(ConnectionLost()))
+        del answer.errback
+        upstream = MemoryTransport()
+        protocol = self.endpoint.attempts[0][0].buildProtocol(None)
+        protocol.makeConnection(upstream)
+        answer.callback(protocol)
+        self.assertEqual(upstream.ends, ["abort"])
+        self.assertEqual(self.factory.sessions, set())
+
+
+class TimeTests(ProxyCase):
+    def test_idle(self) -> None:
+        """The time runs from the last byte, either way."""
+        for who in ("client", "server"):
+            client, server = self.session(attrs.evolve(SETTINGS, limits=attrs.evolve(LIMITS, read_timeout=0)))
+            self.engine.advance(60, 1)
+            (client if who == "client" else server).write(b"x")
+            self.engine.settle()
+            with capturedLogs() as logs:
+                self.engine.advance(99, 1)
+                self.assertEqual(len(self.factory.sessions), 1)
+                self.engine.advance(2, 1)
+            self.assertEqual(len(self.factory.sessions), 0, who)
+            self.assertIn("idle timeout of 100 s expired", self.last_line(logs))
+            for peer in (client, server):
+                self.drain(peer)
+                self.assertTrue(peer.ended or peer.reset)
+            self.assert_over()
+
+    def test_never_idle(self) -> None:
+        settings = attrs.evolve(SETTINGS, limits=attrs.evolve(LIMITS, read_timeout=0), idle_timeout=0)
+        self.session(settings)
+        self.engine.clock.advance(10**6)
+        self.engine.settle()
+        self.assertEqual(len(self.factory.sessions), 1)
+
+    def test_a_silent_client_is_no_read_timeout(self) -> None:
+        """A client may be silent for as long as the session is not idle; an upstream may not."""
+        client, server = self.session()
+        for _ in range(8):
+            self.engine.advance(29, 1)
+            server.write(b"x")
+            self.engine.settle()
+        self.assertEqual(len(self.factory.sessions), 1)
+        self.assertEqual(client.read(), b"x" * 8)
+
+    def test_read_timeout(self) -> None:
+        client, server = self.session()
+        with capturedLogs() as logs:
+            self.engine.advance(31, 1)
+        self.assertIn("upstream: read timeout of 30 s expired", self.last_line(logs))
+        for peer in (client, server):
+            peer.read()
+            self.assertTrue(peer.ended or peer.reset)
+        self.assert_over()
+
+    def test_send_timeout(self) -> None:
+        client, server = self.session(attrs.evolve(SETTINGS, limits=attrs.evolve(LIMITS, read_timeout=0)))
+        self.fill(server, bytes(600 << 10))
+        with capturedLogs() as logs:
+            self.engine.advance(31, 1)
+        self.assertIn("client: send timeout of 30 s expired", " ".join(str(formatEvent(event)) for event in logs))
+        server.read()
+        self.assertTrue(server.ended or server.reset)
+        self.drain(client)
+        self.assert_over()
+
+    def test_lingering(self) -> None:
+        """The upstream has ended and the client is silent: the upstream's connection goes, after a while."""
+        client, server = self.session()
+        server.write(b"answer")
+        server.half_close()
+        self.engine.settle()
+        self.engine.advance(4, 1)
+        self.assertEqual(len(self.factory.sessions), 1)
+        client.write(b"wait")
+        self.engine.settle()
+        self.engine.advance(4, 1)
+        self.assertEqual(len(self.factory.sessions), 1)
+        self.engine.advance(2, 1)
+        self.assertEqual(len(self.factory.sessions), 0)
+        self.assertEqual(server.read(), b"wait")
+        self.assertTrue(server.ended)
+        self.assertEqual(client.read(), b"answer")
+        self.assertTrue(client.ended)
+        self.assert_over()
+
+    def test_no_lingering(self) -> None:
+        client, server = self.session(attrs.evolve(SETTINGS, lingering_timeout=0))
+        server.write(b"answer")
+        server.half_close()
+        self.engine.settle()
+        self.assertEqual(client.read(), b"answer")
+        self.assertTrue(client.ended)
+        self.assert_over()
+
+    def test_lingering_with_a_slow_client(self) -> None:
+        """The upstream's connection goes; the client gets the rest in its own time."""
+        client, server = self.session()
+        data = os.urandom(600 << 10)
+        self.fill(server, data)
+        server.half_close()
+        self.engine.settle()
+        self.engine.advance(6, 1)
+        server.read()
+        self.assertTrue(server.ended)
+        self.assertEqual(len(self.factory.sessions), 1)
+        self.assertEqual(self.drain(client), data)
+        self.assertTrue(client.ended)
+        self.assert_over()
+
+    def test_rate_holds_for_the_response_only(self) -> None:
+        client, server = self.session(attrs.evolve(SETTINGS, limits=attrs.evolve(LIMITS, limit_rate=10_000)))
+        client.write(bytes(100_000))
+        self.engine.settle()
+        self.assertEqual(len(server.read()), 100_000)
+        server.write(bytes(100_000))
+        got = 0
+        for _ in range(5):
+            self.engine.advance(1)
+            got += len(client.read())
+        self.assertTrue(abs(got - 50_000) <= 1000, got)
+
+
+class Shout(PipeFilter):
+    def received(self, data: memoryview) -> Any:
+        yield bytes(data).upper()
+
+
+class FilterFactory:
+    """A plugin that builds what it is told, and remembers for whom."""
+
+    name = "fake"
+
+    def __init__(self, build: Callable[[FilterContext], Any]) -> None:
+        self.contexts: list[FilterContext] = []
+        self._build = build
+
+    def build(self, context: FilterContext) -> Any:
+        self.contexts.append(context)
+        return self._build(context)
+
+
+class FilterTests(ProxyCase):
+    def test_each_direction_has_its_own(self) -> None:
+        response, request = FilterFactory(Shout), FilterFactory(PipeFilter)
+        client, server = self.session(attrs.evolve(SETTINGS, response_filters=(response,), request_filters=(request,)))
+        client.write(b"question")
+        server.write(b"answer")
+        self.engine.settle()
+        self.assertEqual((server.read(), client.read()), (b"question", b"ANSWER"))
+        (context,) = response.contexts
+        self.assertEqual((context.direction, context.clock), (Direction.RESPONSE, self.engine.reactor))
+        self.assertEqual((context.client.port, context.upstream.port), (4321, 4321))
+        self.assertEqual(request.contexts[0].direction, Direction.REQUEST)
+
+    def test_cannot_be_built(self) -> None:
+        def boom(context: FilterContext) -> Any:
+            raise ZeroDivisionError("boom")
+
+        client, server = self.session(attrs.evolve(SETTINGS, response_filters=(FilterFactory(boom),)))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        for peer in (client, server):
+            peer.read()
+            self.assertTrue(peer.ended or peer.reset)
+        self.assert_over()
+
+    def test_fails(self) -> None:
+        """Either direction's failure ends both, uncleanly, and says which filter it was."""
+
+        class Fails(PipeFilter):
+            def received(self, data: memoryview) -> Any:
+                raise ZeroDivisionError("boom")
+
+        for field in ("response_filters", "request_filters"):
+            client, server = self.session(attrs.evolve(SETTINGS, **{field: (FilterFactory(Fails),)}))
+            with capturedLogs() as logs:
+                (server if field == "response_filters" else client).write(b"x")
+                self.engine.settle()
+            self.assertIn("filter 'fake': ZeroDivisionError: boom", self.last_line(logs))
+            for peer in (client, server):
+                peer.read()
+                self.assertTrue(peer.ended or peer.reset)
+            self.assert_over()
+
+
+class MemoryTests(SynchronousTestCase):
+    """Transports of another reactor."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.endpoint = FakeEndpoint()
+        path = self.mktemp()
+        os.mkdir(path)
+        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint)])
+        self.factory = TcpProxyFactory(group, SETTINGS, WatchedSpill(path), self.clock)
+        self.client, self.upstream = MemoryTransport(), MemoryTransport()
+        self.client_end = self.factory.buildProtocol(None)
+        self.client_end.makeConnection(self.client)
+
+    def accept(self) -> None:
+        factory, answer = self.endpoint.attempts[0]
+        self.upstream_end = factory.buildProtocol(None)
+        self.upstream_end.makeConnection(self.upstream)
+        answer.callback(self.upstream_end)
+
+    def test_both_directions(self) -> None:
+        self.accept()
+        self.assertEqual((self.client.producerState, self.upstream.producerState), ("producing", "producing"))
+        self.client_end.dataReceived(b"question")
+        self.upstream_end.dataReceived(b"answer")
+        self.assertEqual((self.upstream.value(), self.client.value()), (b"question", b"answer"))
+
+    def test_early_bytes_and_an_early_end(self) -> None:
+        self.client_end.dataReceived(b"question")
+        self.client_end.readConnectionLost()
+        self.accept()
+        self.assertEqual(self.upstream.value(), b"question")
+        self.assertEqual(self.upstream.ends, ["half"])
+        self.upstream_end.dataReceived(b"answer")
+        self.upstream_end.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.client.value(), b"answer")
+        self.assertEqual(self.factory.sessions, set())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_client_is_lost(self) -> None:
+        self.accept()
+        self.client.producer.stopProducing()  # type: ignore[union-attr]
+        self.client_end.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.factory.sessions, set())
+        self.assertTrue(self.upstream.ends)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_upstream_is_lost(self) -> None:
+        self.accept()
+        self.upstream_end.dataReceived(b"half an ans")
+        self.upstream.producer.stopProducing()  # type: ignore[union-attr]
+        self.upstream_end.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.client.value(), b"half an ans")
+        self.clock.advance(6)
+        self.assertEqual(self.factory.sessions, set())
+        self.assertTrue(self.client.ends)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled_connection_is_no_noise(self) -> None:
+        self.factory.shutdown()
+        self.assertEqual(self.flushLoggedErrors(CancelledError), [])
+        self.assertEqual(self.factory.sessions, set())
