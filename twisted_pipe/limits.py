@@ -37,6 +37,11 @@ def _timeout(limits: PipeLimits, field: attrs.Attribute[float], value: float) ->
         raise BadConfiguration(field.name, value, "must be a number of seconds, 0 for no timeout")
 
 
+def _yes_or_no(limits: PipeLimits, field: attrs.Attribute[bool], value: bool) -> None:
+    if not isinstance(value, bool):
+        raise BadConfiguration(field.name, value, "must be True or False")
+
+
 @attrs.frozen(kw_only=True)
 class PipeLimits:
     """
@@ -49,7 +54,7 @@ class PipeLimits:
     @ivar buffering: whether to read ahead of a slow client at all (nginx C{proxy_buffering}). When off, one buffer is
         used and nothing is spilled.
     @ivar max_temp_file_size: bytes that may wait on disk at any one time, 0 to never spill. Default 1 GiB. Unlike
-        nginx's it bounds what is outstanding, not what was ever written: the file is reused.
+        nginx's it bounds what is outstanding, not what was ever written: what was sent is given back to the disk.
     @ivar temp_file_write_size: bytes of one write to the file. Default two buffers; at least one.
     @ivar limit_rate: bytes per second read from the upstream, 0 for no limit (nginx C{proxy_limit_rate}).
     @ivar read_timeout: seconds the upstream may be silent while the pipe waits for it; 0 for ever. Default 60.
@@ -59,7 +64,7 @@ class PipeLimits:
     buffers: int = attrs.field(default=8, validator=_at_least(2))
     buffer_size: int = attrs.field(default=32 * KIB, validator=_at_least(1))
     busy_size: int = attrs.field(validator=_at_least(1))
-    buffering: bool = True
+    buffering: bool = attrs.field(default=True, validator=_yes_or_no)
     max_temp_file_size: int = attrs.field(default=GIB, validator=_at_least(0))
     temp_file_write_size: int = attrs.field(validator=_at_least(1))
     limit_rate: int = attrs.field(default=0, validator=_at_least(0))
@@ -68,11 +73,17 @@ class PipeLimits:
 
     @busy_size.default
     def _busy_size_default(self) -> int:
-        return min(2, max(self.buffers - 1, 1)) * self.buffer_size
+        try:
+            return min(2, max(self.buffers - 1, 1)) * self.buffer_size
+        except TypeError:
+            return 1  # the validators refuse what is no number
 
     @temp_file_write_size.default
     def _temp_file_write_size_default(self) -> int:
-        return 2 * self.buffer_size
+        try:
+            return 2 * self.buffer_size
+        except TypeError:
+            return 1
 
     def __attrs_post_init__(self) -> None:
         """The cross-checks, each of which names the field to change."""

@@ -58,7 +58,7 @@ def format_size(count: int) -> str:
     value = float(count)
     for unit in ("KiB", "MiB", "GiB"):
         value /= 1024
-        if value < 1024:
+        if round(value, 1) < 1024:
             return f"{value:.1f} {unit}"
     return f"{value / 1024:.1f} TiB"
 

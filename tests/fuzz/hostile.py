@@ -161,7 +161,8 @@ class Life:
         self.wire = bytearray()  # at the upstream's socket, not yet read
         self.end_seen = False
         self.out = bytearray()
-        self.file = bytearray(max(self.limits.file_size, 1))
+        self.file = bytearray()
+        self.sent_from_file = 0  # nothing may ever be written before here, while the file lives
         self.writable = False
         self.steps_done = 0
         self.awaited: object = None
@@ -299,10 +300,15 @@ class Life:
         pipe = self.pipe
         self.check(self.writable, "writes to a stuck client")
         offset, count = pipe.file_range(self.rng.choice([1, 100, 10_000]))
-        self.check(count > 0 and offset + count <= self.limits.file_size, "a range outside the file")
+        self.check(count > 0 and offset + count <= len(self.file), "a range outside the file")
         count = self.taken(count)
         self.out += self.file[offset : offset + count]
+        self.sent_from_file = offset + count
         pipe.did_send_file(count)
+        if not pipe.disk.outstanding:
+            self.file, self.sent_from_file = bytearray(), 0
+        elif self.rng.random() < 0.01:
+            pipe.disk.reclaims = False
         self.check_prefix()
 
     def spill(self) -> None:
@@ -318,9 +324,10 @@ class Life:
         del parts
         self.check(data, "spills nothing")
         self.check(len(data) <= self.limits.temp_file_write_size, "more than temp_file_write_size in a write")
-        self.check(offset + len(data) <= self.limits.file_size, "writes beyond max_temp_file_size")
+        self.check(offset == len(self.file) >= self.sent_from_file, "writes where the socket may still send from")
+        self.check(offset + len(data) - self.sent_from_file <= self.limits.file_size, "more than max_temp_file_size on disk")
         count = len(data) if self.rng.random() < 0.8 else self.rng.randint(1, len(data))
-        self.file[offset : offset + count] = data[:count]
+        self.file += data[:count]
         pipe.did_spill(count)
 
     # promises

@@ -69,8 +69,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "let a slab go while a slice of it waits": (
         "pipe",
-        "                lent.holders += 1\n                return Segment(item[:], lent)",
-        "                return Segment(item[:])",
+        "                lent.holders += 1\n                return Segment(item, lent)",
+        "                return Segment(item)",
     ),
     "let the filling slab go without counting": (
         "pipe",
@@ -127,25 +127,25 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        while self._memory:\n            self._release(self._memory.popleft())\n        self._memory_bytes = 0",
         "        self._memory_bytes = 0",
     ),
-    "the ring does not wrap": (
+    "the file ends where it was read": (
         "disk",
-        "return end if end < self.limit else end - self.limit",
-        "return end",
+        "        self.write_offset += count\n",
+        "        self.write_offset = self.read_offset + count\n",
     ),
-    "the ring forgets where it starts": (
+    "the file forgets where it starts": (
         "disk",
-        "self._start = (self._start + count) % self.limit if self.outstanding else 0",
-        "self._start = 0",
+        "        self.read_offset += count\n",
+        "        self.write_offset -= count\n",
     ),
-    "the ring overwrites its oldest bytes": (
+    "the file grows without bound": (
         "disk",
-        "return self.limit - end if end < self.limit else self.limit - self.outstanding",
-        "return self.limit - end if end < self.limit else self.limit",
+        "        return max(self.limit - used, 0)\n",
+        "        return self.limit\n",
     ),
-    "read across the end of the ring": (
+    "the file is never new": (
         "disk",
-        "return min(self.outstanding, self.limit - self._start)",
-        "return self.outstanding",
+        "            self.read_offset = self.write_offset = 0\n",
+        "            pass\n",
     ),
     "release the input while it is filtered": (
         "chain",
@@ -167,10 +167,10 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "                stage.filter.stopped(reason)\n",
         "                pass\n",
     ),
-    "empty output ends the pulling": (
+    "empty output is output": (
         "chain",
-        "            elif len(item):\n",
-        "            else:\n",
+        "            if len(item):\n",
+        "            if item is not None:\n",
     ),
 }
 

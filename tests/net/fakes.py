@@ -43,6 +43,8 @@ def open_fds() -> set[str]:
 class PairTransport(EdgeServer):
     """An edge-triggered TCP transport, as far as it can tell: its socket is one of a pair."""
 
+    repstr = "<PairTransport>"
+
     def getHost(self) -> Any:
         return IPv4Address("TCP", "127.0.0.1", 80)
 

@@ -597,7 +597,7 @@ class SpillTests(MemoryCase):
         self.take_all()
         side, why = errors_of(self.outcome(pipe))
         self.assertEqual(side, "disk")
-        self.assertEqual(why, "/faulty: spilled bytes cannot be read: Input/output error")
+        self.assertIn("spilled bytes cannot be read: Input/output error", why)
         self.assertEqual(self.downstream.ends, ["abort"])
         self.assertEqual(self.upstream.calls.count("stop"), 1)
 
@@ -617,7 +617,9 @@ class SpillTests(MemoryCase):
         pipe.write(bytes(3000))
         del self.spill.files[0].data[100:]
         self.take_all()
-        self.assertEqual(errors_of(self.outcome(pipe)), ("disk", "/faulty: the file was truncated"))
+        side, why = errors_of(self.outcome(pipe))
+        self.assertEqual(side, "disk")
+        self.assertIn("the file was truncated", why)
 
     def test_rewinding_fails(self) -> None:
         """Giving blocks back is a favour; the bytes were delivered."""

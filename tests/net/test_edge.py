@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Engine, HalfCloseRecorder, Recorder, os_error
+from twisted_pipe.errors import DiskFailed
 from twisted_pipe.net.edge import READ_BUDGET, WOULD_BLOCK, EdgeSocket
 
 
@@ -121,12 +122,22 @@ class ReadinessTests(EdgeCase):
         self.assertEqual(error.errno, errno.EPIPE)
         self.assertFalse(self.edge.writable)
 
-    def test_no_kernel_memory_leaves_it_writable(self) -> None:
-        """No edge follows ENOBUFS, so forgetting that it is writable would be for ever."""
+    def test_no_kernel_memory(self) -> None:
+        """No edge follows ENOBUFS, so it is tried again by and by: not at once, and not never."""
         self.transport.socket = FaultySocket(self.transport.socket, errno.ENOBUFS)
-        self.assertEqual(self.edge.send([b"x"]), 0)
-        self.assertEqual(self.edge.send([b"x", b"y"]), 0)
-        self.assertTrue(self.edge.writable)
+        for parts in ([b"x"], [b"x", b"y"]):
+            self.assertEqual(self.edge.send(parts), 0)
+            self.assertFalse(self.edge.writable)
+            self.engine.advance(1)
+            self.assertTrue(self.edge.writable)
+
+    def test_closed_while_the_kernel_has_no_memory(self) -> None:
+        self.transport.socket = FaultySocket(self.transport.socket, errno.ENOBUFS)
+        self.edge.send([b"x"])
+        self.transport.abortConnection()
+        self.engine.advance(1)
+        self.assertFalse(self.edge.open)
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
 
     def file(self, data: bytes) -> int:
         name = self.mktemp()
@@ -145,7 +156,8 @@ class ReadinessTests(EdgeCase):
         fd = self.file(b"0123456789")
         self.assertEqual(self.edge.send_file(fd, 8, 5), 2)
         self.assertTrue(self.edge.writable, "a short count is no proof")
-        self.assertRaises(EOFError, self.edge.send_file, fd, 10, 5)
+        error = self.assertRaises(DiskFailed, self.edge.send_file, fd, 10, 5)
+        self.assertIn("truncated", str(error))
 
     def test_send_file_to_a_full_socket(self) -> None:
         fd = self.file(bytes(1 << 20))
@@ -155,8 +167,15 @@ class ReadinessTests(EdgeCase):
         self.assertEqual(len(self.peer.read()), sent)
 
     def test_send_file_that_cannot_be_read(self) -> None:
-        error = self.assertRaises(OSError, self.edge.send_file, -1, 0, 5)
-        self.assertEqual(error.errno, errno.EBADF)
+        error = self.assertRaises(DiskFailed, self.edge.send_file, -1, 0, 5)
+        self.assertIn("Bad file descriptor", str(error))
+
+    def test_send_file_to_nobody(self) -> None:
+        """That is not the disk's fault."""
+        fd = self.file(b"0123456789")
+        self.peer.close()
+        error = self.assertRaises(OSError, self.edge.send_file, fd, 0, 5)
+        self.assertEqual(error.errno, errno.EPIPE)
 
 
 class FaultySocket:

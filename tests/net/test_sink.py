@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Engine, FaultySpill, MemoryTransport
 from tests.net.test_edge import Owner
+from twisted_pipe.errors import DiskFailed
 from twisted_pipe.net.sink import ConsumerSink, SocketSink
 from twisted_pipe.net.spillfile import SpillDirectory
 
@@ -41,7 +42,7 @@ class ConsumerSinkTests(SynchronousTestCase):
         self.assertEqual(self.sink.file_part, 200)
         self.assertEqual(self.sink.send_file(file, 3, 4), 4)
         self.assertEqual(self.consumer.value(), b"3456")
-        self.assertRaises(EOFError, self.sink.send_file, file, 10, 1)
+        self.assertRaises(DiskFailed, self.sink.send_file, file, 10, 1)
 
     def test_detached(self) -> None:
         self.sink.detach()
@@ -81,7 +82,7 @@ class SocketSinkTests(SynchronousTestCase):
         file.write(0, [b"0123456789"])
         self.assertEqual(self.sink.send_file(file, 3, 4), 4)
         self.assertEqual(self.peer.read(), b"3456")
-        self.assertRaises(EOFError, self.sink.send_file, file, 10, 1)
+        self.assertRaises(DiskFailed, self.sink.send_file, file, 10, 1)
 
     def test_detached(self) -> None:
         self.sink.detach()

@@ -160,7 +160,7 @@ class StreamTests(TransportCase):
         self.engine.turn(3)
         self.assertTrue(1 <= faulty.tries <= 3, faulty.tries)
         transport.socket = real
-        self.engine.turn()
+        self.engine.advance(1)
         self.assertEqual(peer.read(), b"patience")
 
     def test_write_error(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from traceback import clear_frames
 from typing import Any
 
 from twisted_pipe.core.buffers import Segment, Slab
@@ -47,7 +48,7 @@ class _Stage:
         self.call = call
         try:
             result = getattr(self.filter, call)(*arguments)
-            if isinstance(result, _BYTES) or isinstance(result, str):
+            if isinstance(result, (*_BYTES, str)) or hasattr(result, "addCallbacks"):
                 raise TypeError(f"{call}() returned {type(result).__name__}; an iterable of bytes is expected")
             self.output = iter(result)
         except Exception as error:
@@ -128,15 +129,28 @@ class FilterChain:
                     used, self._input = self._input, None
                     self._release(used)
                 index = min(index + 1, last) if stage.phase is _Phase.ENDED else index
-            elif not isinstance(item, _BYTES):
+                continue
+            if not isinstance(item, _BYTES):
                 self._check(stage, item)
                 self.suspension = item
                 return None
-            elif len(item):
+            if type(item) is memoryview:
+                item = self._plain(stage, item)
+            if len(item):
                 if index == last:
                     return item
                 index += 1
                 stages[index].begin("received", memoryview(item).toreadonly())
+
+    @staticmethod
+    def _plain(stage: _Stage, item: memoryview) -> Any:
+        """A view of our own, of bytes in one piece: the filter may release or have reshaped its one."""
+        try:
+            if item.ndim != 1 or not item.c_contiguous:
+                return bytes(item)
+            return item[:] if item.format == "B" else item.cast("B")
+        except ValueError as error:
+            raise FilterFailed(stage.name, error) from error
 
     def _begin_next(self, stage: _Stage, index: int) -> bool:
         """Begin the call that comes next for C{stage}; False if that depends on the stage before it."""
@@ -162,7 +176,7 @@ class FilterChain:
         try:
             if error is not None:
                 if not hasattr(output, "throw"):
-                    raise error
+                    raise FilterFailed(stage.name, error) from error
                 return output.throw(error)
             if reply is not _NOTHING:
                 if hasattr(output, "send"):
@@ -172,7 +186,9 @@ class FilterChain:
             return next(output, _END)
         except StopIteration:
             return _END
-        except Exception as problem:
+        except (FilterFailed, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as problem:
             raise FilterFailed(stage.name, problem) from problem
 
     def _check(self, stage: _Stage, item: Any) -> None:
@@ -211,6 +227,7 @@ class FilterChain:
                 if hasattr(stage.output, "close"):
                     stage.output.close()  # type: ignore[union-attr]
             except Exception as error:
+                clear_frames(error.__traceback__)
                 problems.append(FilterFailed(stage.name, error))
             stage.output = None
             try:

@@ -42,7 +42,8 @@ class Pacer:
         """How many bytes may pass now; 0 until at least a quantum may."""
         self._fill(now)
         # the tolerance takes up the rounding of the clock, so that a timer of delay() seconds never comes too early
-        return int(self._level + 1e-6) if self._level + 1e-6 >= self._quantum else 0
+        tolerance = max(1e-6, self.rate * 1e-6)  # a microsecond: seconds since 1970 are not told more exactly
+        return max(1, int(self._level + 1e-6)) if self._level + tolerance >= self._quantum else 0
 
     def delay(self, now: float) -> float:
         """Seconds until the budget is not 0."""

@@ -24,8 +24,8 @@ Bytes on disk always precede bytes in memory: spilling takes the oldest of memor
 most C{busy_size}, a slab counting whole however few of its bytes are left.
 
 Source: the seed's C{ngx_event_pipe()}, its read ladder and its write ladder. Different from nginx, on purpose: a failing
-upstream loses nothing that was received; partial buffers are passed on as soon as the client can take them; the file is a
-ring, so its limit bounds what is outstanding.
+upstream loses nothing that was received; partial buffers are passed on as soon as the client can take them; the limit of the
+file bounds what is outstanding, not what was ever written.
 """
 
 from __future__ import annotations
@@ -260,17 +260,13 @@ class Pipe:
     @staticmethod
     def _segment(item: Any, lent: Slab | None) -> Segment:
         """What a filter put out: a slice of what it was lent, bytes, or something that might yet change and is copied."""
-        if type(item) is bytes:
-            return Segment(item)
-        if type(item) is memoryview and item.c_contiguous and item.nbytes == len(item):
-            owner = item.obj
-            # a view of our own: the filter may release its one
-            if lent is not None and owner is lent.data:
+        if type(item) is memoryview:
+            if lent is not None and item.obj is lent.data:
                 lent.holders += 1
-                return Segment(item[:], lent)
-            if type(owner) is bytes:
-                return Segment(item[:])
-        return Segment(bytes(item))
+                return Segment(item, lent)
+            if type(item.obj) is bytes:
+                return Segment(item)
+        return Segment(item if type(item) is bytes else bytes(item))
 
     def _put(self, segment: Segment) -> None:
         self._memory.append(segment)
@@ -323,15 +319,15 @@ class Pipe:
                         parts.append(memoryview(segment.data)[:room])
                     break
                 room -= weight
-                slab = segment.slab
+                slab = segment.slab or slab
             parts.append(segment.data)
             if len(parts) == MOST_SEGMENTS:
                 break
         return parts
 
     def file_range(self, most: int) -> tuple[int, int]:
-        """SEND_FILE: offset and count of what to send from the file: 1 to C{most} bytes, in one piece."""
-        return self.disk.read_offset, min(self.disk.readable, most)
+        """SEND_FILE: offset and count of what to send from the file: 1 to C{most} bytes."""
+        return self.disk.read_offset, min(self.disk.outstanding, most)
 
     def spill_batch(self) -> list[Data]:
         """SPILL: what to write at C{disk.write_offset}: the oldest of memory, as much as one write and the file may take."""
@@ -370,6 +366,7 @@ class Pipe:
         else:
             segment.stop = len(segment.data)
             self._own_bytes += segment.stop
+            self._note_peak()
             self.chain.raw.append(segment)
 
     def _cut(self, count: int) -> int:
@@ -442,12 +439,13 @@ class Pipe:
         if self._closed:
             return []
         self._closed = True
-        clean = not self._broken and self.upstream is Flow.ENDED and self._drained
+        clean = not self._broken and self.upstream is Flow.ENDED and self._drained and self._fed == self._filled
         if clean:
             self.downstream = Flow.ENDED
         elif self.error is None:
             self._break(PipeFinished("the pipe was closed before its end"))
         self._broken = True
+        self.waits_for_filter = False
         if self.error is not None:
             _forget_locals(self.error)
         problems = self.chain.stop(None if clean else self.error) if self.chain is not None else []
@@ -500,6 +498,8 @@ class Pipe:
 def _forget_locals(error: BaseException) -> None:
     """The frames of C{error} would keep views of lent memory alive as long as the error; its traceback stays readable."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: list[BaseException] = []
+    while cause is not None and not any(cause is entry for entry in seen):
+        seen.append(cause)
         clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__

@@ -377,20 +377,21 @@ class EventPipe:
             self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
             return 0
         self._pipe.did_send_file(sent)
-        if not self._pipe.disk.outstanding:
-            file.rewind()
+        disk = self._pipe.disk
+        if not disk.outstanding:
+            # The next spill gets a new file: the socket may still be sending from the pages of this one.
+            file.close()
+            self._file = None
+        elif disk.reclaims:
+            disk.reclaims = file.forget(disk.read_offset)
         return sent
 
     def _spill(self) -> int:
         try:
             if self._file is None:
                 self._file = self._spill_directory.open()
-                _log.info(
-                    "{pipe.name}: spill started: {held} wait for a slow client, the rest goes to {directory.path}",
-                    pipe=self,
-                    held=format_size(self._pipe.memory_bytes),
-                    directory=self._spill_directory,
-                )
+                if not self._pipe.bytes_spilled:
+                    self._log_spilling()
             written = self._file.write(self._pipe.disk.write_offset, self._pipe.spill_batch())
         except OSError as error:
             self._pipe.spill_failed()
@@ -403,6 +404,14 @@ class EventPipe:
             return 0
         self._pipe.did_spill(written)
         return written
+
+    def _log_spilling(self) -> None:
+        _log.info(
+            "{pipe.name}: spill started: {held} wait for a slow client, the rest goes to {directory.path}",
+            pipe=self,
+            held=format_size(self._pipe.memory_bytes),
+            directory=self._spill_directory,
+        )
 
     def _await(self) -> None:
         """A filter waits for something: go on when it fires, which may be at once."""

@@ -4,16 +4,20 @@ The temporary files that pipes spill to.
 A spill file has no name: it is made with O_TMPFILE, or created and unlinked at once where the file system has none of that. So
 nothing is left behind, whatever happens to the process. Mode 0600.
 
+What was sent is given back by punching holes, whole pages only: a page that is zeroed or written while the socket still sends
+from it would change what the peer gets.
+
 The default directory is not C{/tmp}, which is memory on many systems: spilling there would be spilling from memory to memory.
 """
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import errno
 import os
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 from twisted_pipe.core.buffers import Data
 from twisted_pipe.errors import BadConfiguration
@@ -21,7 +25,21 @@ from twisted_pipe.errors import BadConfiguration
 __all__ = ["SpillDirectory", "SpillFile", "default_temp_path"]
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
-_WORTH_TRUNCATING = 1024 * 1024
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_WORTH_PUNCHING = 4 * 1024 * 1024
+_PUNCH_HOLE, _KEEP_SIZE = 2, 1  # linux/falloc.h
+
+
+def _find_fallocate() -> Any:
+    """C{fallocate(2)} with its flags, which C{os} has not; None where the C library has none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    function = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return function
+
+
+_fallocate = _find_fallocate()
 
 
 def default_temp_path() -> str:
@@ -32,18 +50,17 @@ def default_temp_path() -> str:
 class SpillFile:
     """One open file without a name. All methods raise C{OSError} for what the disk says."""
 
-    __slots__ = ("_size", "fd")
+    __slots__ = ("_forgotten", "fd")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._size = 0
+        self._forgotten = 0
 
     def write(self, offset: int, parts: Sequence[Data]) -> int:
         """Write C{parts} (at most IOV_MAX) at C{offset}; returns how many bytes were written, which may be fewer."""
         written = os.pwritev(self.fd, parts, offset)
         if written == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size = max(self._size, offset + written)
         return written
 
     def read(self, offset: int, count: int) -> bytes:
@@ -57,12 +74,21 @@ class SpillFile:
             raise EOFError("the file was truncated")
         return data
 
-    def rewind(self) -> None:
-        """Nothing in it is needed any more: give the blocks back if they are worth a system call."""
-        if self._size >= _WORTH_TRUNCATING:
-            with contextlib.suppress(OSError):  # a favour to the disk; the bytes were delivered
-                os.ftruncate(self.fd, 0)
-                self._size = 0
+    def forget(self, offset: int) -> bool:
+        """
+        Nothing before C{offset} is needed any more: give the space back, if it is worth a system call.
+
+        @return: False if the file system cannot do that.
+        """
+        end = offset - offset % _PAGE
+        if end - self._forgotten < _WORTH_PUNCHING:
+            return True
+        if _fallocate is None:
+            return False
+        if _fallocate(self.fd, _PUNCH_HOLE | _KEEP_SIZE, self._forgotten, end - self._forgotten) != 0:
+            return False
+        self._forgotten = end
+        return True
 
     def close(self) -> None:
         """A second call does nothing."""
