@@ -192,7 +192,7 @@ class FilterChain:
             raise FilterFailed(stage.name, problem) from problem
 
     def _check(self, stage: _Stage, item: Any) -> None:
-        # addCallbacks: a Deferred, which is awaitable, too, but so are Deferred-likes that are not
+        # addCallbacks: what is like a Deferred, though it cannot be awaited
         if not hasattr(item, "__await__") and not hasattr(item, "addCallbacks"):
             what = f"{stage.call}() yielded {type(item).__name__}; bytes, a slice of the input or a Deferred is expected"
             raise FilterFailed(stage.name, what)

@@ -163,11 +163,12 @@ class EventPipe:
         self._pushed = None if edge is not None else ProducerSource(upstream)
         self._source: Source = SocketSource(edge, self) if edge is not None else self._pushed  # type: ignore[assignment]
         edge = _edge_of(downstream)
-        self._sink: Sink = SocketSink(edge, self) if edge is not None else ConsumerSink(downstream, self, limits.busy_size)
+        self._sink: Sink = SocketSink(edge) if edge is not None else ConsumerSink(downstream, limits.busy_size)
+        self._sink.attach(self)  # a consumer that is gone says so at once
         self._turn()
 
     def __repr__(self) -> str:
-        return f"<EventPipe {self.name} {'ended' if self._ended else self._pipe!r}>"
+        return f"<EventPipe {self.name} {'ended' if self._ended else repr(self._pipe)}>"
 
     @property
     def bytes_in(self) -> int:
@@ -416,7 +417,7 @@ class EventPipe:
     def _await(self) -> None:
         """A filter waits for something: go on when it fires, which may be at once."""
         suspension = self._pipe.chain.suspension  # type: ignore[union-attr]
-        awaited = suspension if isinstance(suspension, Deferred) else ensureDeferred(_wait_for(suspension))
+        awaited = suspension if hasattr(suspension, "addCallbacks") else ensureDeferred(_wait_for(suspension))
         self._awaited = awaited
         awaited.addCallbacks(self._filter_resumed, self._filter_failed)
 
@@ -450,6 +451,8 @@ class EventPipe:
 
     def _cancel(self, done: Deferred[PipeOutcome]) -> None:
         self.abandon(Cancelled(f"{self.name} was cancelled"))
+        if not done.called:  # cancelled from within a turn: it ends when that unwinds, but a Deferred cannot wait for it
+            done.callback(self._outcome())
 
     def _end(self) -> None:
         self._ended = True
@@ -473,9 +476,19 @@ class EventPipe:
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._source.detach()
+        self._source.detach(stop=pipe.error is not None)
         self._sink.detach()
-        outcome = PipeOutcome(
+        outcome = self._outcome()
+        if not self._keep_open:
+            self._close_transports(outcome)
+        if not self.received.called:
+            self.received.callback(None)
+        if not self.done.called:
+            self.done.callback(outcome)
+
+    def _outcome(self) -> PipeOutcome:
+        pipe = self._pipe
+        return PipeOutcome(
             bytes_in=pipe.bytes_in,
             bytes_out=pipe.bytes_out,
             bytes_spilled=pipe.bytes_spilled,
@@ -484,11 +497,6 @@ class EventPipe:
             seconds=self._clock.seconds() - self._started,
             error=pipe.error,
         )
-        if not self._keep_open:
-            self._close_transports(outcome)
-        if not self.received.called:
-            self.received.callback(None)
-        self.done.callback(outcome)
 
     def _close_transports(self, outcome: PipeOutcome) -> None:
         if outcome.error is None:

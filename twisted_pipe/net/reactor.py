@@ -94,7 +94,6 @@ class EpollETReactor(PosixReactorBase):
         # by id(): selectables need not be hashable, and are told apart by identity
         self._readers: dict[int, LevelRegistration] = {}
         self._writers: dict[int, LevelRegistration] = {}
-        self._edge_fds: dict[int, int] = {}  # tag -> fd, for a rebuild
         self._accepts: deque[LevelRegistration] = deque()
         self._posted: deque[_Registration] = deque()
         self._posted_writes: deque[EdgeSocket] = deque()
@@ -131,7 +130,6 @@ class EpollETReactor(PosixReactorBase):
         except BaseException:
             self._table.give_back(edge)
             raise
-        self._edge_fds[tag] = fd
         # Whoever had this number lost it behind our back; its removal must not touch the new registration.
         ghost = self._by_fd.pop(fd, None)
         if ghost is not None:
@@ -139,7 +137,6 @@ class EpollETReactor(PosixReactorBase):
 
     def remove_edge(self, edge: EdgeSocket) -> None:
         """Forget C{edge}, whose socket is about to be closed (which removes it from epoll: no system call here)."""
-        self._edge_fds.pop(edge.tag, None)
         self._table.give_back(edge)
 
     def post(self, registration: _Registration) -> None:
@@ -378,12 +375,13 @@ class EpollETReactor(PosixReactorBase):
         self._control_calls += self._epoll.control_calls
         old, self._epoll = self._epoll, Epoll()
         old.close()
+        registration: Any
         for registration in self._table:
             tag = registration.tag
             if isinstance(registration, LevelRegistration):
                 fd, mask = registration.fd, registration.mask
             else:
-                fd, mask = self._edge_fds[tag], _EDGE_EVENTS
+                fd, mask = registration.transport.fileno(), _EDGE_EVENTS
             try:
                 self._epoll.add(fd, mask, tag)
             except OSError as error:

@@ -30,6 +30,9 @@ class Sink(Protocol):
     def file_part(self) -> int:
         """The most bytes that C{send_file} should be asked for."""
 
+    def attach(self, pipe: Any) -> None:
+        """Call C{pipe}, a C{SocketOwner} and C{IPushProducer}, from now on."""
+
     def write(self, parts: Sequence[BytesLike]) -> int:
         """Hand over C{parts}; returns how many bytes were taken. Raises C{OSError} when the downstream is lost."""
 
@@ -47,9 +50,11 @@ class SocketSink:
 
     file_part = _FILE_PART
 
-    def __init__(self, edge: EdgeSocket, owner: SocketOwner) -> None:
+    def __init__(self, edge: EdgeSocket) -> None:
         self._edge = edge
-        edge.writer = owner
+
+    def attach(self, pipe: SocketOwner) -> None:
+        self._edge.writer = pipe
 
     @property
     def writable(self) -> bool:
@@ -74,11 +79,13 @@ class ConsumerSink:
 
     __slots__ = ("_consumer", "file_part", "writable")
 
-    def __init__(self, consumer: Any, producer: Any, busy_size: int) -> None:
+    def __init__(self, consumer: Any, busy_size: int) -> None:
         self._consumer = consumer
         self.writable = True
         self.file_part = busy_size
-        consumer.registerProducer(producer, True)
+
+    def attach(self, pipe: Any) -> None:
+        self._consumer.registerProducer(pipe, True)
 
     def write(self, parts: Sequence[BytesLike]) -> int:
         # A copy: the consumer keeps what it is given, while our buffers are read into again.

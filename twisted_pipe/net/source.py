@@ -28,8 +28,8 @@ class Source(Protocol):
     def settle(self, wanted: bool) -> None:
         """After a turn: whether the pipe wants more."""
 
-    def detach(self) -> None:
-        """The pipe has ended: call nobody any more."""
+    def detach(self, stop: bool) -> None:
+        """The pipe has ended: call nobody any more. C{stop}: before its upstream did."""
 
 
 class SocketSource:
@@ -52,7 +52,7 @@ class SocketSource:
     def settle(self, wanted: bool) -> None:
         pass
 
-    def detach(self) -> None:
+    def detach(self, stop: bool) -> None:
         self._edge.reader = None
 
 
@@ -64,11 +64,12 @@ class ProducerSource:
     brings is held beyond the pipe's buffers.
     """
 
-    __slots__ = ("_ended", "_failure", "_paused", "_pending", "_producer", "_streaming")
+    __slots__ = ("_ended", "_failure", "_paused", "_pending", "_producer", "_registered", "_streaming")
 
     def __init__(self, producer: Any) -> None:
         self._producer = producer
         self._streaming = True
+        self._registered = False
         self._pending: deque[memoryview] = deque()
         self._paused: bool | None = None  # whoever made the connection may have paused it already
         self._ended = False
@@ -84,6 +85,8 @@ class ProducerSource:
             raise RuntimeError(f"{self._producer!r} is registered already; {producer!r} cannot be")
         self._producer = producer
         self._streaming = streaming
+        self._registered = True
+        self._paused = False  # it produces already
 
     def push(self, data: bytes) -> None:
         """
@@ -147,7 +150,9 @@ class ProducerSource:
             else:
                 producer.resumeProducing()
 
-    def detach(self) -> None:
+    def detach(self, stop: bool) -> None:
+        producer, self._producer = self._producer, None
         self._pending.clear()
         self._ended = True
-        self._producer = None
+        if stop and self._registered and producer is not None:
+            producer.stopProducing()  # nobody else knows of it; a transport is closed by who owns it

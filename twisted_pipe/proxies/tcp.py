@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Factory, ServerFactory
 from twisted.logger import Logger
@@ -160,7 +160,7 @@ class TcpSession:
         self._client = end.transport
         self._name = f"{_host_port(self._client.getPeer())} -> {self._server.name}"
         self._connect_deadline.restart(self._started)
-        connecting = self._connecting = self._server.endpoint.connect(_UpstreamFactory())
+        connecting = self._connecting = maybeDeferred(self._server.endpoint.connect, _UpstreamFactory())
         connecting.addCallbacks(self._upstream_connected, self._connect_failed)  # perhaps at once
         connecting.addErrback(self._failed_to_start)
 
