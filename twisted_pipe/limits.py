@@ -11,7 +11,7 @@ import attrs
 
 from twisted_pipe.errors import BadConfiguration
 
-__all__ = ["DEFAULT_LIMITS", "KIB", "MIB", "GIB", "PipeLimits"]
+__all__ = ["DEFAULT_LIMITS", "GIB", "KIB", "MIB", "PipeLimits"]
 
 KIB = 1024
 MIB = 1024 * KIB

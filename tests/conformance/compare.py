@@ -23,7 +23,14 @@ _TEST = re.compile(r"^[\w.]+\.\w+$")
 def run(reactor: str, packages: list[str]) -> tuple[dict[str, str], str]:
     """Test id -> FAIL, ERROR or SKIPPED, and trial's summary line."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "twisted.trial", f"--reactor={reactor}", f"--temp-directory={scratch}/trial", *packages]
+        command = [
+            sys.executable,
+            "-m",
+            "twisted.trial",
+            f"--reactor={reactor}",
+            f"--temp-directory={scratch}/trial",
+            *packages,
+        ]
         environment = {**os.environ, "LC_ALL": "C", "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, env=environment, cwd=scratch)
     lines = done.stdout.splitlines()

@@ -89,14 +89,18 @@ def _path(first: Path) -> str:
     return os.pathsep.join(filter(None, [str(first), os.environ.get("PYTHONPATH", "")]))
 
 
+OPTIONS = [
+    *("listen", "upstream", "protocol", "filter", "request-filter", "buffering", "buffers", "busy-size", "temp-path"),
+    *("max-temp-file-size", "temp-file-write-size", "limit-rate", "connect-timeout", "read-timeout", "send-timeout"),
+    *("idle-timeout", "lingering-timeout", "pid-file", "demo"),
+]
+
+
 @pytest_twisted.ensureDeferred
 async def test_help_states_units_and_defaults(tmp_path: Path) -> None:
     done = await deferToThread(run, ["--help"], tmp_path)
     assert done.returncode == 0
-    for option in (
-        "listen upstream protocol filter request-filter buffering buffers busy-size max-temp-file-size temp-file-write-size "
-        "temp-path limit-rate connect-timeout read-timeout send-timeout idle-timeout lingering-timeout pid-file demo"
-    ).split():
+    for option in OPTIONS:
         assert f"--{option}" in done.stdout
     for default in ("8 32k", "1g", "60s", "10m"):
         assert default in done.stdout, default
@@ -179,7 +183,14 @@ async def test_daemon_writes_its_pid(origin: Origin, tmp_path: Path) -> None:
     port, pid_file = free_port(), tmp_path / "pipe.pid"
     twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
     options = ["--reactor=epollet", "--pidfile=", f"--logfile={tmp_path}/log", f"--rundir={tmp_path}"]
-    arguments = ["--listen", f"tcp:{port}:interface=127.0.0.1", "--upstream", origin.upstream, "--pid-file", str(pid_file)]
+    arguments = [
+        "--listen",
+        f"tcp:{port}:interface=127.0.0.1",
+        "--upstream",
+        origin.upstream,
+        "--pid-file",
+        str(pid_file),
+    ]
     done = await deferToThread(
         subprocess.run, [*twistd, *options, "pipe", *arguments], capture_output=True, text=True, timeout=30
     )

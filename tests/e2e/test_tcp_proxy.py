@@ -130,7 +130,9 @@ async def test_stalled_client_spills_and_releases_the_upstream(
     expected = await deferToThread(origin.file, "400m", SIZE)
     pipe = start_pipe("--upstream", origin.upstream)
     seen = await deferToThread(stalled_client, pipe, origin)
-    print(f"spilling: memory grew by {seen['growth'] / MIB:.1f} MiB, upstream closed after {seen['upstream closed after']:.1f} s")
+    print(
+        f"spilling: memory grew by {seen['growth'] / MIB:.1f} MiB, upstream closed after {seen['upstream closed after']:.1f} s"
+    )
     assert (seen["md5"], seen["count"]) == (expected, SIZE)
     assert seen["growth"] < 24 * MIB
     assert seen["upstream closed after"] is not None and seen["upstream closed after"] < STALL / 2

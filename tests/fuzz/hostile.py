@@ -141,7 +141,9 @@ class Life:
             temp_file_write_size=size * rng.randint(1, 4),
         )
         self.pool = PoisonedPool(size)
-        self.stream = bytes(rng.randrange(97, 123) for _ in range(rng.choice([0, 1, size, size * buffers, rng.randint(0, 3000)])))
+        self.stream = bytes(
+            rng.randrange(97, 123) for _ in range(rng.choice([0, 1, size, size * buffers, rng.randint(0, 3000)]))
+        )
         self.filters = [ModelFilter(rng) for _ in range(rng.choice([0, 0, 1, 1, 2, 3]))]
         preread = self.stream[: rng.randint(0, 50)] if rng.random() < 0.2 else b""
         known = rng.random() < 0.3
@@ -217,7 +219,12 @@ class Life:
                 self.writable = True
             elif rng.random() < 0.2:
                 self.writable = False
-            if pipe.chain is not None and pipe.chain.suspension is not None and pipe.waits_for_filter and rng.random() < 0.5:
+            if (
+                pipe.chain is not None
+                and pipe.chain.suspension is not None
+                and pipe.waits_for_filter
+                and rng.random() < 0.5
+            ):
                 pipe.filter_resumed("fired")
                 happened = True
             if pipe.delayed:
@@ -287,7 +294,9 @@ class Life:
         pipe = self.pipe
         self.check(self.writable, "writes to a stuck client")
         parts = pipe.batch()
-        self.check(parts and all(len(part) for part in parts) and len(parts) <= 1024, "a batch of nothing, or of too many")
+        self.check(
+            parts and all(len(part) for part in parts) and len(parts) <= 1024, "a batch of nothing, or of too many"
+        )
         data = b"".join(parts)
         self.check(len(data) <= self.limits.busy_size, "more than busy_size in a batch")
         del parts
@@ -325,7 +334,9 @@ class Life:
         self.check(data, "spills nothing")
         self.check(len(data) <= self.limits.temp_file_write_size, "more than temp_file_write_size in a write")
         self.check(offset == len(self.file) >= self.sent_from_file, "writes where the socket may still send from")
-        self.check(offset + len(data) - self.sent_from_file <= self.limits.file_size, "more than max_temp_file_size on disk")
+        self.check(
+            offset + len(data) - self.sent_from_file <= self.limits.file_size, "more than max_temp_file_size on disk"
+        )
         count = len(data) if self.rng.random() < 0.8 else self.rng.randint(1, len(data))
         self.file += data[:count]
         pipe.did_spill(count)
@@ -353,7 +364,13 @@ class Life:
         reading = self.readable and pipe.upstream.value == "open" and not pipe.delayed
         if reading:
             self.check(not pipe.has_room, "waits with bytes to read and room for them")
-            stuck = suspended or pipe.memory_bytes == 0 or not pipe.disk.room or self.disk_fails or not self.limits.file_size
+            stuck = (
+                suspended
+                or pipe.memory_bytes == 0
+                or not pipe.disk.room
+                or self.disk_fails
+                or not self.limits.file_size
+            )
             self.check(self.writable or stuck, "waits though it could spill")
         if self.writable and not reading and not suspended:
             if not self.filters:
@@ -368,7 +385,9 @@ class Life:
         problems = pipe.close()
         self.check(not problems, f"filters raised when stopped: {problems}")
         self.check(pipe.close() == [], "closed twice")
-        self.check(self.pool.in_use == 0 and self.pool.lost == 0 and pipe.memory_bytes == 0, "a buffer did not come back")
+        self.check(
+            self.pool.in_use == 0 and self.pool.lost == 0 and pipe.memory_bytes == 0, "a buffer did not come back"
+        )
         self.check(finished == (pipe.error is None), "a clean end with an error, or an unclean one without")
         for pipe_filter in self.filters:
             self.check(len(pipe_filter.stops) == 1, "a filter was not told once")

@@ -74,8 +74,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "let the filling slab go without counting": (
         "pipe",
-        "                slab.holders += 1\n                self._put(Segment(slab.view[start : self._filled], slab, self._filled))",
-        "                self._put(Segment(slab.view[start : self._filled], slab, self._filled))",
+        "                slab.holders += 1\n                self._put(Segment(",
+        "                self._put(Segment(",
     ),
     "reuse the filling slab while slices wait": (
         "pipe",

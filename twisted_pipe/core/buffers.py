@@ -113,10 +113,7 @@ class SlabPool:
     def take(self) -> Slab:
         """A slab with one holder, its contents undefined."""
         self.in_use += 1
-        if self._free:
-            slab = self._free.pop()
-        else:
-            slab = Slab(self.size)
+        slab = self._free.pop() if self._free else Slab(self.size)
         slab.holders = 1
         return slab
 

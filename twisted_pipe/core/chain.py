@@ -194,7 +194,9 @@ class FilterChain:
     def _check(self, stage: _Stage, item: Any) -> None:
         # addCallbacks: what is like a Deferred, though it cannot be awaited
         if not hasattr(item, "__await__") and not hasattr(item, "addCallbacks"):
-            what = f"{stage.call}() yielded {type(item).__name__}; bytes, a slice of the input or a Deferred is expected"
+            what = (
+                f"{stage.call}() yielded {type(item).__name__}; bytes, a slice of the input or a Deferred is expected"
+            )
             raise FilterFailed(stage.name, what)
 
     @property

@@ -451,7 +451,9 @@ class EventPipe:
 
     def _cancel(self, done: Deferred[PipeOutcome]) -> None:
         self.abandon(Cancelled(f"{self.name} was cancelled"))
-        if not done.called:  # cancelled from within a turn: it ends when that unwinds, but a Deferred cannot wait for it
+        if (
+            not done.called
+        ):  # cancelled from within a turn: it ends when that unwinds, but a Deferred cannot wait for it
             done.callback(self._outcome())
 
     def _end(self) -> None:
