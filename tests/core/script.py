@@ -12,6 +12,9 @@ line for each::
     AWAIT             the filters wait
     WAIT, FINISH, ABANDON
 
+The file is the strict one that sendfile needs: it is written at its end only, what was taken from it is overwritten at once
+(the hole), and when all of it was taken the next spill starts another one.
+
 The filters of the tests are small, too: L{Through} and L{Calls} make one out of a function.
 """
 
@@ -126,6 +129,8 @@ class Script:
     @ivar room: how many bytes the client takes before it is stuck, None for any number.
     @ivar chunk: how many bytes one read gets, None for any number.
     @ivar disk_takes: how many bytes one write to the file takes, None for any number, or the error it raises.
+    @ivar file: what was written to the file since it was last empty; bytes that were taken are C{?}.
+    @ivar files: how many files there were.
     """
 
     def __init__(
@@ -134,11 +139,13 @@ class Script:
         size: int = 8,
         buffers: int = 4,
         file: int = 1000,
+        holes: bool = True,
         length: int | None = None,
         preread: bytes = b"",
         pool: SlabPool | None = None,
         **limits: Any,
     ) -> None:
+        """@param holes: whether the file system gives back what was taken."""
         self.pool = SlabPool(size) if pool is None else pool
         self.limits = PipeLimits(buffers=buffers, buffer_size=size, max_temp_file_size=file, **limits)
         named = [(f"filter{number}", pipe_filter) for number, pipe_filter in enumerate(filters)]
@@ -148,7 +155,9 @@ class Script:
         self.room: int | None = None
         self.chunk: int | None = None
         self.disk_takes: int | OSError | None = None
-        self._file = bytearray(max(file, 1))
+        self.pipe.disk.reclaims = holes
+        self.file = bytearray()
+        self.files = 0
         self._end: PipeError | bool = False
 
     # the world
@@ -235,8 +244,13 @@ class Script:
 
     def _send_file(self) -> str:
         offset, count = self.pipe.file_range(1 << 20)
-        line = self._taken(bytes(self._file[offset : offset + count]))
+        if not 0 < count <= len(self.file) - offset:
+            raise AssertionError(f"{count} bytes from {offset} of a file of {len(self.file)}")
+        line = self._taken(bytes(self.file[offset : offset + count]))
+        self.file[offset : offset + len(line)] = b"?" * len(line)
         self.pipe.did_send_file(len(line))
+        if not self.pipe.disk.outstanding:
+            self.file.clear()
         return line
 
     def _spill(self) -> str:
@@ -245,10 +259,15 @@ class Script:
             return "failed"
         offset = self.pipe.disk.write_offset
         data = _joined(self.pipe.spill_batch())[: self.disk_takes]
-        if offset + len(data) > len(self._file):
-            raise AssertionError(f"{len(data)} bytes at {offset} of a file of {len(self._file)}")
-        self._file[offset : offset + len(data)] = data
+        if offset != len(self.file):
+            raise AssertionError(f"{len(data)} bytes at {offset} of a file of {len(self.file)}")
+        if not self.file:
+            self.files += 1
+        self.file += data
         self.pipe.did_spill(len(data))
+        disk = self.pipe.disk
+        if (disk.outstanding if disk.reclaims else len(self.file)) > disk.limit:
+            raise AssertionError(f"{disk!r}: beyond its limit")
         return f"{text(data)} @{offset}"
 
     # the end

@@ -56,26 +56,25 @@ class DiskRangeTests(SynchronousTestCase):
         disk.took(6)
         self.assert_range(disk, 0, 10, 0, 0)
 
-    def test_without_holes_the_cap_bounds_what_was_written(self) -> None:
-        """A file system that gives no space back: the file must not outgrow its limit all the same."""
-        disk = DiskRange(10)
-        disk.added(8)
-        disk.took(5)
-        disk.reclaims = False
-        self.assertEqual(disk.room, 2)
-        disk.added(2)
-        self.assertEqual(disk.room, 0)
-        disk.took(5)
-        self.assertEqual(disk.room, 10)
-
-    def test_holes_denied_late(self) -> None:
-        """More was written than the limit before it was found out: no room, and never a negative one."""
-        disk = DiskRange(10)
-        disk.added(10)
+    def test_no_read_or_write_crosses_two_files(self) -> None:
+        """The range is one all the same; the files it lies in are closed as it leaves them."""
+        disk = DiskRange(100, smallest_piece=20)
+        self.assertEqual(disk.piece, 20)
+        disk.added(15)
+        self.assertEqual(disk.room, 5)
+        disk.added(5)
+        self.assertEqual(disk.room, 20)
+        disk.added(20)
+        self.assertEqual(disk.readable, 20)
         disk.took(8)
-        disk.added(8)
-        disk.reclaims = False
-        self.assertEqual(disk.room, 0)
+        self.assertEqual(disk.readable, 12)
+        disk.took(12)
+        self.assertEqual((disk.readable, disk.read_offset), (20, 20))
+
+    def test_few_files_of_at_least_a_mebibyte(self) -> None:
+        self.assertEqual(DiskRange(1 << 30).piece, 1 << 27)
+        self.assertEqual(DiskRange(100).piece, 1 << 20)
+        self.assertEqual(DiskRange(0).room, 0)
 
     def test_repr(self) -> None:
         disk = DiskRange(10)

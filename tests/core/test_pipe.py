@@ -501,7 +501,7 @@ class SpillTests(SynchronousTestCase):
         self.assertEqual(script.client, ALPHABET * 2)
 
     def test_cap_bounds_what_is_outstanding(self) -> None:
-        """Not what was ever written: the file is a ring (E4)."""
+        """Not what was ever written (E4)."""
         script = Script(file=16).stall()
         sent = b""
         for _ in range(20):
@@ -514,24 +514,83 @@ class SpillTests(SynchronousTestCase):
         self.assertEqual(script.client, sent)
         self.assertTrue(script.pipe.bytes_spilled > 10 * 16, script.pipe)
 
-    def test_the_ring_wraps(self) -> None:
+    def test_the_file_only_grows(self) -> None:
+        """Nothing is written where bytes were sent from: sendfile lends those pages to the socket."""
         script = Script(file=20).feed(ALPHABET[:40]).stall()
         script.run()
         script.take(10).run()
         self.assertEqual((script.client, script.pipe.disk.outstanding), (b"abcdefghij", 6))
         script.feed(ALPHABET[40:])
-        self.assertEqual(script.run()[1:3], ["SPILL qrst @16", "SPILL uvwxyzABCD @0"])
+        self.assertEqual(script.run()[1:3], ["SPILL qrstuvwxyzABCD @16", "READ OPQRSTUV"])
         self.assertEqual(
-            (repr(script.pipe.disk), script.pipe.file_range(1000)), ("<DiskRange 20/20 from 10>", (10, 10))
+            (repr(script.pipe.disk), script.pipe.file_range(1000)), ("<DiskRange 20/20 from 10>", (10, 20))
         )
         script.take().run()
         self.assertEqual(script.client, ALPHABET)
+
+    def test_a_file_that_is_never_empty_grows_on(self) -> None:
+        """Any number of bytes through a small file: what is outstanding lies between the two offsets, and is bounded."""
+        script = Script(file=20, temp_file_write_size=8).feed(ALPHABET).stall()
+        disk = script.pipe.disk
+        before = written = 0
+        sent = ALPHABET
+        for _ in range(50):
+            script.run()
+            self.assertEqual((disk.outstanding, disk.room), (20, 0))
+            self.assertEqual(disk.outstanding, disk.write_offset - disk.read_offset)
+            self.assertEqual(len(script.file), disk.write_offset)
+            self.assertTrue(disk.write_offset > before or not before)
+            before, written = disk.write_offset, script.pipe.bytes_spilled
+            script.take(12).run()
+            script.feed(ALPHABET[:12])
+            sent += ALPHABET[:12]
+        self.assertEqual((script.files, written), (1, before))
+        self.assertTrue(before > 25 * 20, before)
+        script.take().run()
+        self.assertEqual(script.client, sent)
+
+    def test_without_holes_the_cap_bounds_what_was_written(self) -> None:
+        """A file system that gives nothing back: the file is full until the last byte of it was taken."""
+        script = Script(file=20, holes=False).feed(ALPHABET[:40]).stall()
+        script.run()
+        script.take(10).run()
+        self.assertEqual((script.pipe.disk.outstanding, script.pipe.disk.room), (6, 4))
+        script.feed(ALPHABET[40:])
+        self.assertEqual(script.run()[1:3], ["SPILL qrst @16", "WAIT"])
+        self.assertEqual((script.pipe.wants_read, len(script.wire)), (False, 4))
+        script.take(9).run()
+        self.assertEqual((script.pipe.disk.outstanding, script.pipe.wants_read), (1, False))
+        script.take(1).run()
+        self.assertEqual((script.pipe.disk.room, script.pipe.wants_read), (20, True))
+        self.assertEqual((script.client, script.files), (ALPHABET[:20], 1))
+        script.feed(ALPHABET).run()
+        self.assertEqual(script.files, 2)
+        script.take().run()
+        self.assertEqual(script.client, ALPHABET * 2)
+
+    def test_holes_denied_late(self) -> None:
+        """More was written than the limit when that was found out: nothing is lost, and nothing more is written."""
+        script = Script(file=20).feed(ALPHABET[:40]).stall()
+        script.run()
+        script.take(10).run()
+        script.feed(ALPHABET[40:]).run()
+        self.assertEqual(script.pipe.disk.write_offset, 30)
+        script.pipe.disk.reclaims = False
+        script.feed(ALPHABET).take(15)
+        self.assertNotIn("SPILL", " ".join(script.run()))
+        script.take().run()
+        self.assertEqual(script.client, ALPHABET * 2)
 
     def test_an_emptied_file_starts_anew(self) -> None:
         script = Script().feed(ALPHABET).stall()
         script.run()
         script.take(32).run()
         self.assertEqual((script.pipe.disk.outstanding, script.pipe.disk.write_offset), (0, 0))
+        self.assertEqual((script.pipe.disk.read_offset, script.pipe.disk.room), (0, 1000))
+        script.feed(ALPHABET).run()
+        self.assertEqual((script.files, script.pipe.file_range(1000)[0]), (2, 0))
+        script.take().run()
+        self.assertEqual(script.client, ALPHABET * 2)
 
     def test_disk_bytes_count_as_a_batch_that_waits(self) -> None:
         """A ready client is served from the file before anything is read, even if there is room."""
@@ -1442,8 +1501,12 @@ class AnyRhythmTests(SynchronousTestCase):
     def test_with_a_file_of_a_buffer(self) -> None:
         self.rhythms(file=8)
 
-    def test_with_a_file_that_wraps_anywhere(self) -> None:
+    def test_with_a_file_that_is_full_anywhere(self) -> None:
         self.rhythms(file=13, temp_file_write_size=8)
+
+    def test_with_a_file_without_holes(self) -> None:
+        for file in (8, 13, 40):
+            self.rhythms(file=file, holes=False)
 
     def test_with_two_buffers(self) -> None:
         self.rhythms(buffers=2, file=9)

@@ -160,6 +160,7 @@ class Life:
             preread,
         )
         self.known = known
+        self.pipe.disk.piece = rng.choice([1, 10, 64, 10_000])  # smaller than it would be, to meet its ends
         self.wire = bytearray()  # at the upstream's socket, not yet read
         self.end_seen = False
         self.out = bytearray()
@@ -310,14 +311,14 @@ class Life:
         self.check(self.writable, "writes to a stuck client")
         offset, count = pipe.file_range(self.rng.choice([1, 100, 10_000]))
         self.check(count > 0 and offset + count <= len(self.file), "a range outside the file")
+        piece = pipe.disk.piece
+        self.check(offset // piece == (offset + count - 1) // piece, "sends across two files")
         count = self.taken(count)
         self.out += self.file[offset : offset + count]
         self.sent_from_file = offset + count
         pipe.did_send_file(count)
         if not pipe.disk.outstanding:
             self.file, self.sent_from_file = bytearray(), 0
-        elif self.rng.random() < 0.01:
-            pipe.disk.reclaims = False
         self.check_prefix()
 
     def spill(self) -> None:
@@ -334,6 +335,7 @@ class Life:
         self.check(data, "spills nothing")
         self.check(len(data) <= self.limits.temp_file_write_size, "more than temp_file_write_size in a write")
         self.check(offset == len(self.file) >= self.sent_from_file, "writes where the socket may still send from")
+        self.check(offset // pipe.disk.piece == (offset + len(data) - 1) // pipe.disk.piece, "writes across two files")
         self.check(
             offset + len(data) - self.sent_from_file <= self.limits.file_size, "more than max_temp_file_size on disk"
         )

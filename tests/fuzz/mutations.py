@@ -139,8 +139,18 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "the file grows without bound": (
         "disk",
-        "        return max(self.limit - used, 0)\n",
-        "        return self.limit\n",
+        "        return min(self.limit - self.outstanding, ",
+        "        return min(self.limit, ",
+    ),
+    "a write crosses two files": (
+        "disk",
+        ", self.piece - self.write_offset % self.piece)",
+        ", self.piece)",
+    ),
+    "a read crosses two files": (
+        "disk",
+        ", self.piece - self.read_offset % self.piece)",
+        ", self.piece)",
     ),
     "the file is never new": (
         "disk",

@@ -1,33 +1,37 @@
 """
-Where spilled bytes lie: one range of a file that is written at its end and read at its start.
+Where spilled bytes lie: one range that is written at its end and read at its start, in files of a C{piece} each.
 
-Contiguous spills are one range, whatever their number. Nothing is ever written where bytes were sent from: sendfile hands pages
-of the file to the socket without a copy, and what is written to such a page before the peer has acknowledged it goes out in
-place of the bytes that were meant. (A ring, nginx's cyclic mode, does just that.) Instead the driver punches holes behind the
-range, so the limit bounds what is outstanding, on disk, too; where a file system has no holes, it bounds what was written
-since the file was last empty. When the last byte is taken the range starts anew at 0, in a new file.
+Contiguous spills are one range, whatever their number; only no single read or write crosses from one piece into the next.
+Nothing is ever written, or punched, where bytes were sent from: sendfile lends pages of the file to the socket (over loopback
+even to the reader), and what changes them before the reader has them changes what it gets. nginx's cyclic mode does just
+that; so would holes, because the kernel zeroes part of a large folio in place. Space is given back by closing a whole piece
+once the range has left it, which touches no page. So at most C{limit} bytes are outstanding, to the byte, and at most a piece
+more is on disk. When the last byte is taken the range starts anew at 0, in a new file.
 """
 
 from __future__ import annotations
 
 __all__ = ["DiskRange"]
 
+_PIECES = 8
+_SMALLEST_PIECE = 1024 * 1024
+
 
 class DiskRange:
     """
     @ivar limit: bytes that may be outstanding; 0 for none at all.
+    @ivar piece: bytes of one file, an eighth of the limit but at least 1 MiB.
     @ivar read_offset: where the oldest byte lies.
     @ivar write_offset: where the next byte goes.
-    @ivar reclaims: whether the space before C{read_offset} is given back; cleared by the driver if it cannot be.
     """
 
-    __slots__ = ("limit", "read_offset", "reclaims", "write_offset")
+    __slots__ = ("limit", "piece", "read_offset", "write_offset")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, smallest_piece: int = _SMALLEST_PIECE) -> None:
         self.limit = limit
+        self.piece = max(limit // _PIECES, smallest_piece)
         self.read_offset = 0
         self.write_offset = 0
-        self.reclaims = True
 
     def __repr__(self) -> str:
         return f"<DiskRange {self.outstanding}/{self.limit} from {self.read_offset}>"
@@ -38,10 +42,14 @@ class DiskRange:
         return self.write_offset - self.read_offset
 
     @property
+    def readable(self) -> int:
+        """How many bytes lie in one piece from C{read_offset}."""
+        return min(self.outstanding, self.piece - self.read_offset % self.piece)
+
+    @property
     def room(self) -> int:
-        """How many bytes may be added."""
-        used = self.outstanding if self.reclaims else self.write_offset
-        return max(self.limit - used, 0)
+        """How many bytes may be added in one piece at C{write_offset}."""
+        return min(self.limit - self.outstanding, self.piece - self.write_offset % self.piece)
 
     def added(self, count: int) -> None:
         """C{count} bytes, at most L{room}, were written."""

@@ -326,8 +326,8 @@ class Pipe:
         return parts
 
     def file_range(self, most: int) -> tuple[int, int]:
-        """SEND_FILE: offset and count of what to send from the file: 1 to C{most} bytes."""
-        return self.disk.read_offset, min(self.disk.outstanding, most)
+        """SEND_FILE: offset and count of what to send from the file: 1 to C{most} bytes, in one piece."""
+        return self.disk.read_offset, min(self.disk.readable, most)
 
     def spill_batch(self) -> list[Data]:
         """SPILL: what to write at C{disk.write_offset}: the oldest of memory, as much as one write and the file may take."""

@@ -383,16 +383,14 @@ class EventPipe:
             # The next spill gets a new file: the socket may still be sending from the pages of this one.
             file.close()
             self._file = None
-        elif disk.reclaims:
-            disk.reclaims = file.forget(disk.read_offset)
+        else:
+            file.forget(disk.read_offset)
         return sent
 
     def _spill(self) -> int:
         try:
             if self._file is None:
-                self._file = self._spill_directory.open()
-                if not self._pipe.bytes_spilled:
-                    self._log_spilling()
+                self._file = self._spill_directory.open(self._pipe.disk.piece)
             written = self._file.write(self._pipe.disk.write_offset, self._pipe.spill_batch())
         except OSError as error:
             self._pipe.spill_failed()
@@ -403,6 +401,8 @@ class EventPipe:
                 why=error.strerror or str(error),
             )
             return 0
+        if not self._pipe.bytes_spilled:
+            self._log_spilling()
         self._pipe.did_spill(written)
         return written
 

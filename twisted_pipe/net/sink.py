@@ -64,7 +64,8 @@ class SocketSink:
         return self._edge.send(parts)
 
     def send_file(self, file: SpillFile, offset: int, count: int) -> int:
-        return self._edge.send_file(file.fd, offset, count)
+        fd, within = file.locate(offset)
+        return self._edge.send_file(fd, within, count)
 
     def detach(self) -> None:
         self._edge.writer = None

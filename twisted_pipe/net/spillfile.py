@@ -1,23 +1,18 @@
 """
 The temporary files that pipes spill to.
 
-A spill file has no name: it is made with O_TMPFILE, or created and unlinked at once where the file system has none of that. So
-nothing is left behind, whatever happens to the process. Mode 0600.
-
-What was sent is given back by punching holes, whole pages only: a page that is zeroed or written while the socket still sends
-from it would change what the peer gets.
+They have no names: made with O_TMPFILE, or created and unlinked at once where the file system has none of that. So nothing is
+left behind, whatever happens to the process. Mode 0600.
 
 The default directory is not C{/tmp}, which is memory on many systems: spilling there would be spilling from memory to memory.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import tempfile
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from twisted_pipe.core.buffers import Data
 from twisted_pipe.errors import BadConfiguration
@@ -25,21 +20,6 @@ from twisted_pipe.errors import BadConfiguration
 __all__ = ["SpillDirectory", "SpillFile", "default_temp_path"]
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_WORTH_PUNCHING = 4 * 1024 * 1024
-_PUNCH_HOLE, _KEEP_SIZE = 2, 1  # linux/falloc.h
-
-
-def _find_fallocate() -> Any:
-    """C{fallocate(2)} with its flags, which C{os} has not; None where the C library has none."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    function = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
-    if function is not None:
-        function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return function
-
-
-_fallocate = _find_fallocate()
 
 
 def default_temp_path() -> str:
@@ -48,20 +28,38 @@ def default_temp_path() -> str:
 
 
 class SpillFile:
-    """One open file without a name. All methods raise C{OSError} for what the disk says."""
+    """
+    What one pipe has on disk: nameless files of a C{piece} each, opened as the offsets reach them and closed as they leave them
+    (L{twisted_pipe.core.disk} says why). No call crosses from one piece into the next. All methods raise C{OSError} for what
+    the disk says.
+    """
 
-    __slots__ = ("_forgotten", "fd")
+    __slots__ = ("_fds", "_open", "_piece")
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._forgotten = 0
+    def __init__(self, open_file: Callable[[], int], piece: int) -> None:
+        """
+        @param open_file: makes a new, empty file; returns its descriptor.
+        @param piece: bytes of each.
+        """
+        self._open = open_file
+        self._piece = piece
+        self._fds: dict[int, int] = {}  # number of the piece -> descriptor
 
     def write(self, offset: int, parts: Sequence[Data]) -> int:
         """Write C{parts} (at most IOV_MAX) at C{offset}; returns how many bytes were written, which may be fewer."""
-        written = os.pwritev(self.fd, parts, offset)
+        number, within = divmod(offset, self._piece)
+        fd = self._fds.get(number)
+        if fd is None:
+            fd = self._fds[number] = self._open()
+        written = os.pwritev(fd, parts, within)
         if written == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written
+
+    def locate(self, offset: int) -> tuple[int, int]:
+        """The descriptor and the offset in it where the byte at C{offset} lies; for sendfile."""
+        number, within = divmod(offset, self._piece)
+        return self._fds[number], within
 
     def read(self, offset: int, count: int) -> bytes:
         """
@@ -69,32 +67,22 @@ class SpillFile:
 
         @raise EOFError: the file ends there.
         """
-        data = os.pread(self.fd, count, offset)
+        fd, within = self.locate(offset)
+        data = os.pread(fd, count, within)
         if not data:
             raise EOFError("the file was truncated")
         return data
 
-    def forget(self, offset: int) -> bool:
-        """
-        Nothing before C{offset} is needed any more: give the space back, if it is worth a system call.
-
-        @return: False if the file system cannot do that.
-        """
-        end = offset - offset % _PAGE
-        if end - self._forgotten < _WORTH_PUNCHING:
-            return True
-        if _fallocate is None:
-            return False
-        if _fallocate(self.fd, _PUNCH_HOLE | _KEEP_SIZE, self._forgotten, end - self._forgotten) != 0:
-            return False
-        self._forgotten = end
-        return True
+    def forget(self, offset: int) -> None:
+        """Nothing before C{offset} is needed any more: close the pieces that end there."""
+        current = offset // self._piece
+        for number in [number for number in self._fds if number < current]:
+            os.close(self._fds.pop(number))
 
     def close(self) -> None:
-        """A second call does nothing."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+        """Give all of it back. A second call does nothing."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
 
 
 class SpillDirectory:
@@ -120,20 +108,24 @@ class SpillDirectory:
             what = "is not a directory" if os.path.exists(self.path) else "does not exist"
             raise BadConfiguration("temp_path", self.path, f"{what}; an existing, writable directory is needed")
         try:
-            self.open().close()
+            os.close(self._make())
         except OSError as error:
             raise BadConfiguration(
                 "temp_path", self.path, f"cannot be written to ({error.strerror}); a writable directory is needed"
             ) from error
 
-    def open(self) -> SpillFile:
+    def open(self, piece: int) -> SpillFile:
         """
-        A new, empty file.
+        A new, empty spill file; it makes its files when they are written to.
 
+        @param piece: bytes of each of its files.
         @raise OSError: as the disk says.
         """
+        return SpillFile(self._make, piece)
+
+    def _make(self) -> int:
         try:
-            return SpillFile(os.open(self.path, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC | os.O_EXCL, 0o600))
+            return os.open(self.path, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC | os.O_EXCL, 0o600)
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
@@ -143,4 +135,4 @@ class SpillDirectory:
         except BaseException:
             os.close(fd)
             raise
-        return SpillFile(fd)
+        return fd
