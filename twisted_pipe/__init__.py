@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from twisted_pipe.limits import PipeLimits
 
 if TYPE_CHECKING:
-    from twisted_pipe.net.driver import EventPipe, PipeOutcome
+    from twisted_pipe.net.driver import EventPipe
+    from twisted_pipe.net.outcome import PipeOutcome
 
 __version__ = "0.1.0"
 __all__ = ["EventPipe", "PipeLimits", "PipeOutcome", "__version__"]

@@ -12,8 +12,8 @@ line for each::
     AWAIT             the filters wait
     WAIT, FINISH, ABANDON
 
-The file is the strict one that sendfile needs: it is written at its end only, what was taken from it is overwritten at once
-(the hole), and when all of it was taken the next spill starts another one.
+The file is the strict one that sendfile needs: it is written at its end only, what was taken from it is gone at once, no
+read or write crosses from one piece into the next, and when all of it was taken the next spill starts another one.
 
 The filters of the tests are small, too: L{Through} and L{Calls} make one out of a function.
 """
@@ -130,7 +130,7 @@ class Script:
     @ivar chunk: how many bytes one read gets, None for any number.
     @ivar disk_takes: how many bytes one write to the file takes, None for any number, or the error it raises.
     @ivar file: what was written to the file since it was last empty; bytes that were taken are C{?}.
-    @ivar files: how many files there were.
+    @ivar starts: how often the file was started, at 0.
     """
 
     def __init__(
@@ -139,13 +139,13 @@ class Script:
         size: int = 8,
         buffers: int = 4,
         file: int = 1000,
-        holes: bool = True,
+        piece: int = 0,
         length: int | None = None,
         preread: bytes = b"",
         pool: SlabPool | None = None,
         **limits: Any,
     ) -> None:
-        """@param holes: whether the file system gives back what was taken."""
+        """@param piece: bytes of one piece of the file, 0 for what the pipe makes them (larger than any file here)."""
         self.pool = SlabPool(size) if pool is None else pool
         self.limits = PipeLimits(buffers=buffers, buffer_size=size, max_temp_file_size=file, **limits)
         named = [(f"filter{number}", pipe_filter) for number, pipe_filter in enumerate(filters)]
@@ -155,9 +155,9 @@ class Script:
         self.room: int | None = None
         self.chunk: int | None = None
         self.disk_takes: int | OSError | None = None
-        self.pipe.disk.reclaims = holes
+        self.pipe.disk.piece = piece or self.pipe.disk.piece
         self.file = bytearray()
-        self.files = 0
+        self.starts = 0
         self._end: PipeError | bool = False
 
     # the world
@@ -246,6 +246,7 @@ class Script:
         offset, count = self.pipe.file_range(1 << 20)
         if not 0 < count <= len(self.file) - offset:
             raise AssertionError(f"{count} bytes from {offset} of a file of {len(self.file)}")
+        self._check_piece(offset, count)
         line = self._taken(bytes(self.file[offset : offset + count]))
         self.file[offset : offset + len(line)] = b"?" * len(line)
         self.pipe.did_send_file(len(line))
@@ -262,13 +263,19 @@ class Script:
         if offset != len(self.file):
             raise AssertionError(f"{len(data)} bytes at {offset} of a file of {len(self.file)}")
         if not self.file:
-            self.files += 1
+            self.starts += 1
+        self._check_piece(offset, len(data))
         self.file += data
         self.pipe.did_spill(len(data))
         disk = self.pipe.disk
-        if (disk.outstanding if disk.reclaims else len(self.file)) > disk.limit:
+        if disk.outstanding > disk.limit:
             raise AssertionError(f"{disk!r}: beyond its limit")
         return f"{text(data)} @{offset}"
+
+    def _check_piece(self, offset: int, count: int) -> None:
+        piece = self.pipe.disk.piece
+        if offset // piece != (offset + count - 1) // piece:
+            raise AssertionError(f"{count} bytes at {offset} cross two pieces of {piece}")
 
     # the end
 

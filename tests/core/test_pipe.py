@@ -521,7 +521,7 @@ class SpillTests(SynchronousTestCase):
         script.take(10).run()
         self.assertEqual((script.client, script.pipe.disk.outstanding), (b"abcdefghij", 6))
         script.feed(ALPHABET[40:])
-        self.assertEqual(script.run()[1:3], ["SPILL qrstuvwxyzABCD @16", "READ OPQRSTUV"])
+        self.assertEqual(script.run()[1:3], ["SPILL qrstuvwxyzABCD @16", "READ WXYZ"])
         self.assertEqual(
             (repr(script.pipe.disk), script.pipe.file_range(1000)), ("<DiskRange 20/20 from 10>", (10, 20))
         )
@@ -544,42 +544,31 @@ class SpillTests(SynchronousTestCase):
             script.take(12).run()
             script.feed(ALPHABET[:12])
             sent += ALPHABET[:12]
-        self.assertEqual((script.files, written), (1, before))
+        self.assertEqual((script.starts, written), (1, before))
         self.assertTrue(before > 25 * 20, before)
         script.take().run()
         self.assertEqual(script.client, sent)
 
-    def test_without_holes_the_cap_bounds_what_was_written(self) -> None:
-        """A file system that gives nothing back: the file is full until the last byte of it was taken."""
-        script = Script(file=20, holes=False).feed(ALPHABET[:40]).stall()
-        script.run()
-        script.take(10).run()
-        self.assertEqual((script.pipe.disk.outstanding, script.pipe.disk.room), (6, 4))
-        script.feed(ALPHABET[40:])
-        self.assertEqual(script.run()[1:3], ["SPILL qrst @16", "WAIT"])
-        self.assertEqual((script.pipe.wants_read, len(script.wire)), (False, 4))
-        script.take(9).run()
-        self.assertEqual((script.pipe.disk.outstanding, script.pipe.wants_read), (1, False))
-        script.take(1).run()
-        self.assertEqual((script.pipe.disk.room, script.pipe.wants_read), (20, True))
-        self.assertEqual((script.client, script.files), (ALPHABET[:20], 1))
-        script.feed(ALPHABET).run()
-        self.assertEqual(script.files, 2)
+    def test_no_write_and_no_read_crosses_two_pieces(self) -> None:
+        """The range is one all the same."""
+        script = Script(piece=12).feed(ALPHABET).stall()
+        self.assertEqual(
+            [line for line in script.run() if line.startswith("SPILL")],
+            ["SPILL abcdefghijkl @0", "SPILL mnopqrstuvwx @12"],
+        )
+        self.assertEqual((script.pipe.disk.outstanding, script.pipe.file_range(1000)), (24, (0, 12)))
+        self.assertEqual(script.take(14).run(), ["SEND_FILE abcdefghijkl", "SEND_FILE mn", "WAIT"])
+        self.assertEqual((script.pipe.file_range(1000), script.pipe.file_range(4)), ((14, 10), (14, 4)))
         script.take().run()
-        self.assertEqual(script.client, ALPHABET * 2)
+        self.assertEqual(script.client, ALPHABET)
 
-    def test_holes_denied_late(self) -> None:
-        """More was written than the limit when that was found out: nothing is lost, and nothing more is written."""
-        script = Script(file=20).feed(ALPHABET[:40]).stall()
+    def test_the_cap_holds_across_pieces(self) -> None:
+        """The end of a piece is no end of room: what has room is spilled though the piece it starts in is almost full."""
+        script = Script(file=19, piece=6).feed(ALPHABET).stall()
         script.run()
-        script.take(10).run()
-        script.feed(ALPHABET[40:]).run()
-        self.assertEqual(script.pipe.disk.write_offset, 30)
-        script.pipe.disk.reclaims = False
-        script.feed(ALPHABET).take(15)
-        self.assertNotIn("SPILL", " ".join(script.run()))
+        self.assertEqual((script.pipe.disk.outstanding, script.pipe.disk.room, script.pipe.wants_read), (19, 0, False))
         script.take().run()
-        self.assertEqual(script.client, ALPHABET * 2)
+        self.assertEqual(script.client, ALPHABET)
 
     def test_an_emptied_file_starts_anew(self) -> None:
         script = Script().feed(ALPHABET).stall()
@@ -588,7 +577,7 @@ class SpillTests(SynchronousTestCase):
         self.assertEqual((script.pipe.disk.outstanding, script.pipe.disk.write_offset), (0, 0))
         self.assertEqual((script.pipe.disk.read_offset, script.pipe.disk.room), (0, 1000))
         script.feed(ALPHABET).run()
-        self.assertEqual((script.files, script.pipe.file_range(1000)[0]), (2, 0))
+        self.assertEqual((script.starts, script.pipe.file_range(1000)[0]), (2, 0))
         script.take().run()
         self.assertEqual(script.client, ALPHABET * 2)
 
@@ -1504,9 +1493,9 @@ class AnyRhythmTests(SynchronousTestCase):
     def test_with_a_file_that_is_full_anywhere(self) -> None:
         self.rhythms(file=13, temp_file_write_size=8)
 
-    def test_with_a_file_without_holes(self) -> None:
-        for file in (8, 13, 40):
-            self.rhythms(file=file, holes=False)
+    def test_with_a_file_in_pieces(self) -> None:
+        for file, piece in ((13, 1), (40, 5), (20, 8), (1000, 16)):
+            self.rhythms(file=file, piece=piece)
 
     def test_with_two_buffers(self) -> None:
         self.rhythms(buffers=2, file=9)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -31,6 +30,7 @@ from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
 from twisted_pipe.net.deadline import Deadline
 from twisted_pipe.net.edge import EdgeSocket
+from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.sink import ConsumerSink, Sink, SocketSink
 from twisted_pipe.net.source import ProducerSource, SocketSource, Source
 from twisted_pipe.net.spillfile import SpillDirectory, SpillFile
@@ -51,42 +51,6 @@ def slab_pool(size: int) -> SlabPool:
     if pool is None:
         pool = _pools[size] = SlabPool(size)
     return pool
-
-
-@attrs.frozen(kw_only=True)
-class PipeOutcome:
-    """
-    How a pipe ended.
-
-    @ivar bytes_in: received from the upstream.
-    @ivar bytes_out: taken by the downstream (by its kernel socket, or by the transport).
-    @ivar bytes_spilled: written to disk, in all.
-    @ivar peak_memory: the most bytes of memory held at once.
-    @ivar surplus: bytes the upstream sent beyond the announced length, dropped.
-    @ivar seconds: from start to end.
-    @ivar error: None after a clean end, else why not; its C{side} says whose fault it was.
-    """
-
-    bytes_in: int
-    bytes_out: int
-    bytes_spilled: int
-    peak_memory: int
-    surplus: int
-    seconds: float
-    error: PipeError | None
-
-    @property
-    def clean(self) -> bool:
-        """Whether everything was delivered and the end passed on."""
-        return self.error is None
-
-    @property
-    def side(self) -> Side | None:
-        """Whose fault it was."""
-        return None if self.error is None else self.error.side
-
-    def __str__(self) -> str:
-        return "finished" if self.error is None else self.error.describe()
 
 
 @implementer(IConsumer, IPushProducer)
