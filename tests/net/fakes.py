@@ -374,26 +374,48 @@ class PushProducer:
 
 
 class FaultyFile:
-    """A spill file in memory."""
+    """
+    A spill file in memory, and a strict one: it is written at its end only, nothing is read twice, no call crosses from one
+    piece into the next, and there is none after C{close}.
 
-    fd = -1
+    @ivar data: all that was written.
+    @ivar forgotten: the highest offset that C{forget} was told.
+    @ivar pieces: the numbers of the pieces that are open.
+    @ivar most: the most bytes that were not forgotten.
+    @ivar closed: how often it was closed.
+    """
 
-    def __init__(self, spill: FaultySpill) -> None:
+    def __init__(self, spill: FaultySpill, piece: int) -> None:
         self.spill = spill
+        self.piece = piece
         self.data = bytearray()
-        self.highest = 0
+        self.forgotten = 0
+        self.pieces: set[int] = set()
+        self.most = 0
         self.closed = 0
 
     def write(self, offset: int, parts: Any) -> int:
         data = b"".join(parts)
+        self._check(offset, len(data))
+        if offset != len(self.data):
+            raise AssertionError(f"{len(data)} bytes are written at {offset} of a file of {len(self.data)}")
+        number = offset // self.piece
+        if number not in self.pieces:
+            self.spill.opened += 1
+            if self.spill.on_open is not None:
+                self.spill.on_open()
+            self.pieces.add(number)
         self.spill.writes.append((offset, len(data)))
         if self.spill.on_write:
             data = self.spill.on_write(data)
-        self.data[offset : offset + len(data)] = data
-        self.highest = max(self.highest, offset + len(data))
+        self.data += data
+        self.most = max(self.most, len(self.data) - self.forgotten)
         return len(data)
 
     def read(self, offset: int, count: int) -> bytes:
+        self._check(offset, count)
+        if offset < self.forgotten or offset // self.piece not in self.pieces:
+            raise AssertionError(f"{count} bytes are read at {offset}: that is forgotten")
         self.spill.reads.append((offset, count))
         data = bytes(self.data[offset : offset + count])
         if self.spill.on_read:
@@ -402,18 +424,31 @@ class FaultyFile:
             raise EOFError("the file was truncated")
         return data
 
-    def rewind(self) -> None:
-        self.spill.rewound += 1
+    def forget(self, offset: int) -> None:
+        self._check(offset, 0)
+        if offset < self.forgotten:
+            raise AssertionError(f"{offset} is forgotten after {self.forgotten}")
+        self.forgotten = offset
+        self.pieces = {number for number in self.pieces if number >= offset // self.piece}
 
     def close(self) -> None:
         self.closed += 1
+        self.pieces.clear()
+
+    def _check(self, offset: int, count: int) -> None:
+        if self.closed:
+            raise AssertionError("it is closed")
+        if count and offset // self.piece != (offset + count - 1) // self.piece:
+            raise AssertionError(f"{count} bytes at {offset} cross two pieces of {self.piece}")
 
 
 class FaultySpill:
     """
     A C{SpillDirectory} that does as it is told.
 
-    @ivar on_open: called when a file is opened; may raise.
+    @ivar files: one for each time that a pipe began to spill.
+    @ivar opened: how many pieces were opened, or should have been.
+    @ivar on_open: called when a piece is opened; may raise.
     @ivar on_write: gets the bytes of a write, returns those that are written; may raise.
     @ivar on_read: gets the bytes of a read, returns those that are read; may raise.
     """
@@ -428,13 +463,9 @@ class FaultySpill:
         self.writes: list[tuple[int, int]] = []
         self.reads: list[tuple[int, int]] = []
         self.opened = 0
-        self.rewound = 0
 
-    def open(self) -> Any:
-        self.opened += 1
-        if self.on_open is not None:
-            self.on_open()
-        file = FaultyFile(self)
+    def open(self, piece: int) -> Any:
+        file = FaultyFile(self, piece)
         self.files.append(file)
         return file
 
@@ -455,10 +486,50 @@ class WatchedSpill(SpillDirectory):
         SpillDirectory.__init__(self, path)
         self.files: list[SpillFile] = []
 
-    def open(self) -> SpillFile:
-        file = SpillDirectory.open(self)
+    def open(self, piece: int) -> SpillFile:
+        file = SpillDirectory.open(self, piece)
         self.files.append(file)
         return file
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors of its files that are open, nameless as they are, oldest first."""
+        return fds_in(self.path)
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes of disk that these files take."""
+        return sum(os.fstat(fd).st_blocks * 512 for fd in self.fds)
+
+
+def fds_in(path: str) -> list[int]:
+    """The descriptors of this process that are files in the directory C{path}, whether these have a name or not."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith(os.path.realpath(path) + os.sep):
+                found.append(int(name))
+    return sorted(found)
+
+
+def faulty_close(case: SynchronousTestCase, path: str) -> list[int]:
+    """
+    From now on close(2) of a file in C{path} closes it, and then says EIO, as it may on NFS or FUSE.
+
+    @return: the descriptors that it said so of.
+    """
+    really_close = os.close
+    failed: list[int] = []
+
+    def close(fd: int) -> None:
+        faulty = fd in fds_in(path)
+        really_close(fd)
+        if faulty:
+            failed.append(fd)
+            raise os_error(errno.EIO)
+
+    case.patch(os, "close", close)
+    return failed
 
 
 class PipeCase(SynchronousTestCase):
@@ -505,9 +576,11 @@ class PipeCase(SynchronousTestCase):
             self.assertIn(pipe, self.outcomes, f"{pipe!r} did not end when it was cancelled")
         for size, before in self._before.items():
             self.assertEqual(slab_pool(size).statistics().in_use, before, "slabs leaked")
-        for file in self.spill.files:
-            self.assertEqual(getattr(file, "closed", 1), 1, "a spill file was not closed once")
-            self.assertEqual(file.fd, -1, "a spill file was not closed")
+        if isinstance(self.spill, WatchedSpill):
+            self.assertEqual(self.spill.fds, [], "a spill file was not closed")
+        else:
+            for file in self.spill.files:
+                self.assertEqual(file.closed, 1, "a spill file was not closed once")
         if isinstance(self.clock, Clock):
             self.assertEqual(self.clock.getDelayedCalls(), [], "timers were left behind")
 

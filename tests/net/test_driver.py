@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
@@ -24,10 +26,14 @@ from tests.net.fakes import (
     PipeCase,
     PullProducer,
     PushProducer,
+    WatchedSpill,
     errors_of,
+    faulty_close,
     raising,
 )
 from tests.net.tls import TlsPair
+from twisted_pipe.core import pipe as pipe_module
+from twisted_pipe.core.disk import DiskRange
 from twisted_pipe.errors import Cancelled, PipeFinished, UpstreamFailed
 from twisted_pipe.filters.base import PipeFilter
 from twisted_pipe.interfaces import FilterContext
@@ -289,6 +295,18 @@ class ConsumerTests(MemoryCase):
             self.assertEqual(errors_of(self.outcome(pipe))[0], "downstream")
             self.assertEqual(producer.stopped, 1, f"streaming={streaming}")
 
+    def test_a_producer_is_stopped_at_the_announced_length(self) -> None:
+        """The pipe ends, cleanly, before its upstream did: nobody will ask the producer again, or take what it writes."""
+        for streaming in (True, False):
+            producer: Any = PushProducer(100, 100) if streaming else PullProducer([bytes(100)] * 100)
+            downstream = MemoryTransport(room=1)
+            pipe = self.pipe(None, downstream, limits=NO_SPILL, length=1000)
+            producer.start(pipe)
+            while downstream.value():
+                downstream.take()
+            self.assertTrue(self.outcome(pipe).clean)
+            self.assertEqual(producer.stopped, 1, f"streaming={streaming}")
+
     def test_a_producer_that_comes_too_late_is_stopped(self) -> None:
         """As Twisted's transports do."""
         pipe = self.start()
@@ -399,9 +417,17 @@ class ReentrancyTests(MemoryCase):
 
     def test_cancelled_inside_write(self) -> None:
         pipe = self.start()
-        self.downstream.write = lambda data: pipe.done.cancel()  # type: ignore[method-assign]
+        at_once: list[bool] = []
+
+        def cancel(data: bytes) -> None:
+            pipe.done.cancel()
+            at_once.append(pipe in self.outcomes)
+
+        self.downstream.write = cancel  # type: ignore[method-assign]
         pipe.write(b"x" * 1000)
         self.assertEqual(errors_of(self.outcome(pipe))[0], "caller")
+        self.assertEqual(at_once, [True], "a Deferred cannot wait for the turn to unwind")
+        self.assertEqual((self.downstream.ends, self.in_use()), (["abort"], 0))
 
     def test_paused_and_resumed_inside_write(self) -> None:
         pipe = self.start()
@@ -485,6 +511,8 @@ class SpillTests(MemoryCase):
         self.assertTrue(pipe.bytes_spilled > 1500)
         self.assertTrue(self.in_use() <= 4)
         self.assertEqual(self.take_all(), data)
+        self.assertEqual((self.spill.opened, self.spill.files[0].closed), (1, 1))
+        self.assert_running(pipe)
         pipe.upstream_ended()
         outcome = self.outcome(pipe)
         self.assertEqual((outcome.clean, outcome.bytes_out), (True, len(data)))
@@ -499,6 +527,7 @@ class SpillTests(MemoryCase):
             pipe.write(data[at : at + 100])
             if at % 300 == 0:
                 got += self.downstream.take(70)
+        self.assertEqual(self.spill.opened, len(self.spill.files))
         pipe.upstream_ended()
         got += self.take_all()
         self.assertEqual(bytes(got), data)
@@ -514,20 +543,96 @@ class SpillTests(MemoryCase):
         limits = attrs.evolve(SMALL, max_temp_file_size=1030)
         pipe = self.stuck(limits=limits)
         pipe.write(bytes(10_000))
-        file = self.spill.files[0]
-        self.assertEqual(file.highest, 1030)
+        (file,) = self.spill.files
+        self.assertEqual((file.most, len(file.data), pipe.bytes_spilled), (1030, 1030, 1030))
         self.assertEqual(self.upstream.producerState, "paused")
         self.assertEqual(len(self.take_all()), 10_000)
-        self.assertEqual(file.highest, 1030, "the file is a ring")
+        self.assertEqual(max(file.most for file in self.spill.files), 1030)
+
+    def test_the_cap_bounds_what_is_outstanding(self) -> None:
+        """Not what was ever written: a client that is never quite stuck has any number of bytes through a small file."""
+        data = bytes(index * 7 % 251 for index in range(40_000))
+        pipe = self.stuck(limits=attrs.evolve(SMALL, max_temp_file_size=1030))
+        pipe.write(data[:3000])
+        got = b""
+        for at in range(3000, len(data), 150):
+            pipe.write(data[at : at + 150])
+            self.assertTrue(self.spill.files[0].data)
+            got += self.downstream.take()
+        pipe.upstream_ended()
+        self.assertEqual(got + self.take_all(), data)
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual(max(file.most for file in self.spill.files), 1030)
+        self.assertTrue(len(self.spill.files[0].data) > 5 * 1030, "one file, and nothing in it was written twice")
 
     def test_the_file_starts_anew(self) -> None:
+        """In another file: the socket may still send from the pages of this one. It is closed as soon as all of it was sent."""
         pipe = self.stuck()
-        for _ in range(3):
+        for episode in range(1, 4):
             pipe.write(bytes(3000))
+            self.assertEqual([file.closed for file in self.spill.files], [1] * (episode - 1) + [0])
             self.assertEqual(len(self.take_all()), 3000)
-        self.assertEqual(self.spill.opened, 1)
-        self.assertEqual(self.spill.rewound, 3)
-        self.assertTrue(self.spill.files[0].highest < 3000)
+            self.assertEqual([file.closed for file in self.spill.files], [1] * episode)
+            self.assert_running(pipe)
+        self.assertEqual((self.spill.opened, len(self.spill.files)), (3, 3))
+        self.assertEqual([offset for offset, _ in self.spill.writes].count(0), 3)
+
+    def test_said_once(self) -> None:
+        """However often it spills: one line for each pipe that does, none for one that does not."""
+        for episodes in range(4):
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            with capturedLogs() as logs:
+                pipe = self.stuck(name="p")
+                pipe.write(bytes(100))
+                self.take_all()
+                for _ in range(episodes):
+                    pipe.write(bytes(3000))
+                    self.take_all()
+                pipe.upstream_ended()
+                self.outcome(pipe)
+            lines = [formatEvent(event) for event in logs]
+            said = "p: spill started: 400 B wait for a slow client, the rest goes to /faulty"
+            self.assertEqual(lines, [said] * min(episodes, 1))
+
+    def test_in_pieces(self) -> None:
+        """A piece is given back as soon as it was sent, while the file goes on."""
+        self.patch(pipe_module, "DiskRange", lambda limit: DiskRange(limit, smallest_piece=500))
+        data = bytes(index * 7 % 251 for index in range(20_000))
+        pipe = self.stuck(limits=attrs.evolve(SMALL, max_temp_file_size=3000))
+        pipe.write(data)
+        (file,) = self.spill.files
+        self.assertEqual((file.most, file.pieces), (3000, {0, 1, 2, 3, 4, 5}))
+        got, seen = b"", set()
+        while self.downstream.value():
+            got += self.downstream.take()
+            self.assertTrue(len(file.pieces) <= 7, file.pieces)
+            seen |= file.pieces
+        self.assertEqual(got, data)
+        self.assertEqual((file.most, file.pieces), (3000, set()))
+        self.assertTrue(len(seen) > 20, "it went on and on")
+        self.assertEqual(seen, set(range(len(seen))))
+
+    def test_no_other_piece_can_be_opened(self) -> None:
+        """What is in the first comes back, in order; from then on the upstream waits."""
+        self.patch(pipe_module, "DiskRange", lambda limit: DiskRange(limit, smallest_piece=500))
+        tries: list[int] = []
+
+        def only_one() -> None:
+            tries.append(1)
+            if len(tries) > 1:
+                raising(errno.EMFILE)()
+
+        self.spill.on_open = only_one
+        data = bytes(range(250)) * 12
+        pipe = self.stuck(limits=attrs.evolve(SMALL, max_temp_file_size=3000))
+        with capturedLogs() as logs:
+            pipe.write(data)
+        self.assertEqual((pipe.bytes_spilled, self.upstream.producerState), (500, "paused"))
+        self.assertEqual(len([event for event in logs if "spill failed" in (formatEvent(event) or "")]), 1)
+        self.assertEqual(self.take_all(), data)
+        self.assertEqual(len(tries), 2)
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
 
     def test_short_writes(self) -> None:
         self.spill.on_write = lambda data: data[:7]
@@ -584,11 +689,14 @@ class SpillTests(MemoryCase):
         for code in (EIO, ENOSPC, EROFS, errno.EDQUOT, errno.EFBIG):
             self.spill.on_write = raising(code)
             self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
-            pipe = self.stuck()
-            pipe.write(bytes(3000))
-            self.assertEqual(len(self.take_all()), 3000)
-            pipe.upstream_ended()
-            self.assertTrue(self.outcome(pipe).clean)
+            with capturedLogs() as logs:
+                pipe = self.stuck(name="p")
+                pipe.write(bytes(3000))
+                self.assertEqual(len(self.take_all()), 3000)
+                pipe.upstream_ended()
+                self.assertTrue(self.outcome(pipe).clean)
+            said = "p: spill failed, going on without (the upstream waits for the client): /faulty: "
+            self.assertEqual([formatEvent(event) for event in logs], [said + os.strerror(code)])
 
     def test_spilled_bytes_cannot_be_read(self) -> None:
         pipe = self.stuck()
@@ -621,14 +729,49 @@ class SpillTests(MemoryCase):
         self.assertEqual(side, "disk")
         self.assertIn("the file was truncated", why)
 
-    def test_rewinding_fails(self) -> None:
-        """Giving blocks back is a favour; the bytes were delivered."""
+    def test_what_was_sent_is_forgotten(self) -> None:
+        """To the byte, and never more than that, nor again what has no bytes left."""
         pipe = self.stuck()
         pipe.write(bytes(3000))
-        self.spill.files[0].rewind = raising(EIO)
-        self.assertEqual(len(self.take_all()), 3000)
+        (file,) = self.spill.files
+        while True:
+            self.downstream.take()
+            if file.closed:
+                break
+            self.assertEqual(file.forgotten, pipe.bytes_out - 200, "all but what was sent from memory")
+        self.assertEqual(file.closed, 1)
+
+    def test_giving_space_back_fails(self) -> None:
+        """
+        Closing spill files is a favour; the bytes were delivered, and the pipe ends as it would. (close(2) fails on NFS,
+        on FUSE, and where there are quotas.)
+        """
+        self.patch(pipe_module, "DiskRange", lambda limit: DiskRange(limit, smallest_piece=500))
+        self.spill = WatchedSpill(self.mktemp())
+        os.mkdir(self.spill.path)
+        failed = faulty_close(self, self.spill.path)
+        pipe = self.stuck(limits=attrs.evolve(SMALL, max_temp_file_size=3000))
+        for count in (1, 2):
+            pipe.write(bytes(3000))
+            self.assertEqual(len(self.take_all()), 3000)
+            self.assertTrue(len(failed) >= 4 * count, failed)
+            self.assertEqual(self.spill.fds, [])
         pipe.upstream_ended()
         self.assertTrue(self.outcome(pipe).clean)
+
+    def test_giving_space_back_fails_at_the_end(self) -> None:
+        """Everybody is told all the same, and nothing is left behind."""
+        self.patch(pipe_module, "DiskRange", lambda limit: DiskRange(limit, smallest_piece=500))
+        self.spill = WatchedSpill(self.mktemp())
+        os.mkdir(self.spill.path)
+        failed = faulty_close(self, self.spill.path)
+        pipe = self.stuck()
+        pipe.write(bytes(3000))
+        self.assertTrue(len(self.spill.fds) >= 2, self.spill.fds)
+        pipe.abandon(Cancelled("enough"))
+        self.assertEqual(str(self.outcome(pipe)), "enough")
+        self.assertEqual((self.downstream.ends, self.spill.fds), (["abort"], []))
+        self.assertTrue(failed)
 
     def test_ended_while_spilled(self) -> None:
         """The file is closed, once, however the pipe ends."""
@@ -1087,6 +1230,33 @@ class FilterTests(MemoryCase):
         pipe.write(b"a")
         gate.callback(1)
         self.assertEqual((got, self.downstream.value()), ([2], b"a"))
+
+    def test_like_a_deferred(self) -> None:
+        """What is subscribed to like a Deferred need not be awaitable; it is cancelled when the pipe ends."""
+
+        class Like:
+            def __init__(self) -> None:
+                self.gate: Deferred[int] = Deferred()
+                self.addCallbacks = self.gate.addCallbacks
+                self.addErrback = self.gate.addErrback
+                self.cancel = self.gate.cancel
+
+        first, second = Like(), Like()
+        got: list[Any] = []
+
+        def wait() -> Iterator[Any]:
+            got.append((yield first))
+            yield second
+
+        pipe = self.start([Recording("received", wait)])
+        pipe.write(b"a")
+        first.gate.callback(1)
+        self.assertEqual(got, [1])
+        self.assert_running(pipe)
+        pipe.done.cancel()
+        self.outcome(pipe)
+        self.assertTrue(second.gate.called)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_awaitable_of_a_pipe_that_ends(self) -> None:
         gate: Deferred[int] = Deferred()

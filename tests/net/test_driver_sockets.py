@@ -230,7 +230,7 @@ class SpillTests(SocketCase):
         self.assert_running(pipe)
         self.assertEqual(self.drain(), data)
         self.assertTrue(self.outcome(pipe).clean)
-        self.assertEqual([file.fd for file in self.spill.files], [-1])
+        self.assertEqual((len(self.spill.files), self.spill.fds), (1, []))
 
     def test_full_file_is_back_pressure(self) -> None:
         data = os.urandom(4 << 20)
@@ -247,7 +247,7 @@ class SpillTests(SocketCase):
     def test_the_file_is_not_written_where_the_kernel_still_sends_from(self) -> None:
         """
         sendfile(2) hands the pages of the file to the socket: until the peer has read them, writing there changes what
-        it reads. Here the file is a ring that is written again soon after.
+        it reads. Here the file is a small one that is written on all the time.
         """
         self.start(limits=attrs.evolve(LIMITS, max_temp_file_size=500_000))
         data = os.urandom(8 << 20)
@@ -258,12 +258,10 @@ class SpillTests(SocketCase):
             got += self.client.read(50_000)
             if len(got) == len(data):
                 break
-        first = next((at for at, (a, b) in enumerate(zip(got, data, strict=False)) if a != b), None)
-        self.assertIsNone(first, f"wrong bytes from {first} on")
-        self.assertEqual(len(got), len(data))
+        self.assert_same(got, data)
 
     def test_the_file_starts_anew_with_bytes_in_the_socket(self) -> None:
-        """The same when the file is emptied, a small one: it is written from its start again."""
+        """The same when the file is emptied: the next bytes are written from 0 again, but to another file."""
         pipe = self.start(limits=attrs.evolve(LIMITS, max_temp_file_size=1 << 30))
         data = os.urandom(6 << 20)
         sent, got = 0, bytearray()
@@ -280,14 +278,51 @@ class SpillTests(SocketCase):
             if sent == len(data):
                 break
         got += self.drain()
-        first = next((at for at, (a, b) in enumerate(zip(got, data, strict=False)) if a != b), None)
-        self.assertIsNone(first, f"wrong bytes from {first} on")
-        self.assertEqual(len(got), len(data))
+        self.assert_same(got, data)
+        self.assertTrue(len(self.spill.files) > 3, self.spill.files)
+
+    def test_a_slow_reader_of_a_long_stream(self) -> None:
+        """
+        Much more than the limit through it, in many episodes: some in which the file is never empty, and what was sent
+        from it is given back piece by piece, and some that empty it. Every byte is right, and the disk is bounded.
+        """
+        limit, piece = 5 << 20, 1 << 20
+        # large writes: the page cache then holds the file in large folios, of which a hole would zero a part in place
+        limits = PipeLimits(buffers=16, buffer_size=65536, temp_file_write_size=1 << 19, max_temp_file_size=limit)
+        pipe = self.start(limits=limits)
+        data = os.urandom(40 << 20)
+        sent, got, most, empty = 0, bytearray(), 0, 0
+        for episode in range(200):
+            while now := self.server.write(data[sent : sent + (1 << 20)]):
+                sent += now
+                self.engine.settle()
+                most = max(most, self.spill.on_disk)
+            upto = len(got) + (7 << 20 if episode % 4 == 3 else 2 << 20)
+            while more := self.client.read(min(100_000, upto - len(got))):
+                got += more
+                self.engine.settle()
+                most = max(most, self.spill.on_disk)
+                self.assertTrue(len(self.spill.fds) <= limit // piece + 2, self.spill.fds)
+                empty += not self.spill.fds
+            if len(got) == len(data):
+                break
+        self.assert_same(got, data)
+        self.assertTrue(pipe.bytes_spilled > 4 * limit, pipe)
+        self.assertTrue(empty > 2 and len(self.spill.files) > 2, self.spill.files)
+        self.assertTrue(limit // 2 < most <= limit + 2 * piece, most)
+        self.server.half_close()
+        self.engine.settle()
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def assert_same(self, got: bytes | bytearray, data: bytes) -> None:
+        if got != data:
+            first = next((at for at, (a, b) in enumerate(zip(got, data, strict=False)) if a != b), None)
+            self.fail(f"{len(got)} bytes of {len(data)}, wrong from {first} on")
 
     def test_truncated(self) -> None:
         pipe = self.start()
         self.feed(bytes(900 << 10))
-        os.ftruncate(self.spill.files[0].fd, 0)
+        os.ftruncate(self.spill.fds[0], 0)
         self.drain()
         side, why = errors_of(self.outcome(pipe))
         self.assertEqual(side, "disk")
@@ -298,8 +333,7 @@ class SpillTests(SocketCase):
     def test_cannot_be_read(self) -> None:
         pipe = self.start()
         self.feed(bytes(900 << 10))
-        (file,) = self.spill.files
-        real, write_only = file.fd, os.open(os.devnull, os.O_WRONLY)
+        (real,), write_only = self.spill.fds, os.open(os.devnull, os.O_WRONLY)
         os.dup2(write_only, real)
         os.close(write_only)
         self.drain()

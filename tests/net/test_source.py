@@ -102,13 +102,60 @@ class ProducerSourceTests(SynchronousTestCase):
         error = self.assertRaises(RuntimeError, self.source.register, object(), True)
         self.assertIn("registered already", str(error))
 
-    def test_detached(self) -> None:
-        self.source.push(b"x")
-        self.source.detach()
-        self.producer.calls.clear()
-        self.source.settle(False)
+    def test_a_producer_that_registers_produces_already(self) -> None:
+        """So it need not be told to go on, only to stop."""
+        source = ProducerSource(None)
+        source.register(self.producer, True)
+        source.settle(True)
         self.assertEqual(self.producer.calls, [])
-        self.assertRaises(PipeFinished, self.source.push, b"y")
+        source.settle(False)
+        source.settle(True)
+        self.assertEqual(self.producer.calls, ["pause", "resume"])
+
+    def test_detached(self) -> None:
+        for stop in (False, True):
+            self.producer = MemoryTransport()
+            self.source = ProducerSource(self.producer)
+            self.source.push(b"x")
+            self.source.detach(stop)
+            self.source.settle(False)
+            self.assertEqual(self.producer.calls, [], "a transport is closed by who owns it")
+            self.assertRaises(PipeFinished, self.source.push, b"y")
+
+    def test_detached_from_a_registered_producer(self) -> None:
+        """Nobody else knows of it: it is stopped, unless it has ended anyway."""
+        for streaming in (False, True):
+            for stop in (False, True):
+                producer = MemoryTransport()
+                source = ProducerSource(None)
+                source.register(producer, streaming)
+                source.detach()
+                self.assertEqual(producer.calls, ["stop"] * stop)
+                source.settle(True)
+                source.detach()
+                self.assertEqual(producer.calls, ["stop"] * stop, "once")
+
+    def test_detached_after_the_end(self) -> None:
+        """A producer that has unregistered is nobody's any more."""
+        source = ProducerSource(None)
+        source.register(self.producer, True)
+        source.end()
+        source.detach()
+        self.assertEqual(self.producer.calls, [])
+
+    def test_detached_from_inside_stop_producing(self) -> None:
+        """A producer that is stopped may say that it ended."""
+        source = ProducerSource(None)
+
+        class Says(MemoryTransport):
+            def stopProducing(self) -> None:
+                MemoryTransport.stopProducing(self)
+                source.end()
+
+        producer = Says()
+        source.register(producer, True)
+        source.detach()
+        self.assertEqual(producer.calls, ["stop"])
 
 
 class SocketSourceTests(SynchronousTestCase):
@@ -148,3 +195,11 @@ class SocketSourceTests(SynchronousTestCase):
         self.transport.abortConnection()
         self.engine.settle()
         self.assertEqual(self.owner.lost, [])
+
+    def test_detached_before_the_end(self) -> None:
+        """The transport is closed by who owns it."""
+        self.source.detach()
+        self.peer.write(b"abc")
+        self.engine.settle()
+        self.assertEqual((self.owner.calls, self.transport.connected), (0, 1))
+        self.assertFalse(self.transport.disconnecting)

@@ -114,7 +114,7 @@ class ProxyCase(SynchronousTestCase):
         self.assertEqual(self.engine.statistics.registered, self.registered)
         self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
         self.assertEqual(slab_pool(SIZE).statistics().in_use, self.slabs)
-        self.assertEqual([file.fd for file in self.spill.files if file.fd != -1], [])
+        self.assertEqual(self.spill.fds, [])
 
     def last_line(self, logs: list[Any]) -> str:
         return str(formatEvent(logs[-1]))

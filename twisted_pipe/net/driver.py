@@ -442,7 +442,7 @@ class EventPipe:
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._source.detach(stop=pipe.error is not None)
+        self._source.detach()
         self._sink.detach()
         outcome = self._outcome()
         if not self._keep_open:

@@ -28,8 +28,8 @@ class Source(Protocol):
     def settle(self, wanted: bool) -> None:
         """After a turn: whether the pipe wants more."""
 
-    def detach(self, stop: bool) -> None:
-        """The pipe has ended: call nobody any more. C{stop}: before its upstream did."""
+    def detach(self) -> None:
+        """The pipe has ended: call nobody any more."""
 
 
 class SocketSource:
@@ -52,7 +52,7 @@ class SocketSource:
     def settle(self, wanted: bool) -> None:
         pass
 
-    def detach(self, stop: bool) -> None:
+    def detach(self) -> None:
         self._edge.reader = None
 
 
@@ -150,9 +150,9 @@ class ProducerSource:
             else:
                 producer.resumeProducing()
 
-    def detach(self, stop: bool) -> None:
+    def detach(self) -> None:
         producer, self._producer = self._producer, None
         self._pending.clear()
         self._ended = True
-        if stop and self._registered and producer is not None:
-            producer.stopProducing()  # nobody else knows of it; a transport is closed by who owns it
+        if self._registered and producer is not None:
+            producer.stopProducing()  # it has not ended, and nobody else knows of it; a transport is closed by its owner

@@ -9,6 +9,7 @@ The default directory is not C{/tmp}, which is memory on many systems: spilling 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -77,12 +78,18 @@ class SpillFile:
         """Nothing before C{offset} is needed any more: close the pieces that end there."""
         current = offset // self._piece
         for number in [number for number in self._fds if number < current]:
-            os.close(self._fds.pop(number))
+            _close(self._fds.pop(number))
 
     def close(self) -> None:
         """Give all of it back. A second call does nothing."""
         while self._fds:
-            os.close(self._fds.popitem()[1])
+            _close(self._fds.popitem()[1])
+
+
+def _close(fd: int) -> None:
+    """Network file systems may report at close what went wrong at some write; nobody needs the bytes any more."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 class SpillDirectory:

@@ -1,0 +1,63 @@
+"""asyncio on uvloop, for comparison: C{uvloop_peers.py PORT UPSTREAM}; an echo server if UPSTREAM is 0, else a TCP proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import uvloop
+
+PORT, UPSTREAM = int(sys.argv[1]), int(sys.argv[2])
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class Side(asyncio.Protocol):
+    """One side of a proxied connection, with asyncio's flow control."""
+
+    def __init__(self, other: Side | None = None) -> None:
+        self.other = other
+        self.transport: Any = None
+        self.early: list[bytes] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        if self.other is None:
+            transport.pause_reading()
+            asyncio.ensure_future(self.connect())
+
+    async def connect(self) -> None:
+        _, self.other = await asyncio.get_running_loop().create_connection(lambda: Side(self), "127.0.0.1", UPSTREAM)
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Side if UPSTREAM else Echo, "127.0.0.1", PORT, backlog=4096)
+    await server.serve_forever()
+
+
+uvloop.run(main())
