@@ -25,9 +25,27 @@ Work = Callable[[int, float], int]
 
 #: case -> (title, peers, unit, its scale, work)
 CASES: dict[str, tuple[str, list[Peer], str, float, Work]] = {
-    "echo": ("echo server, 64 B, 100 connections", ECHO_PEERS, "us a message", 1e6, lambda p, s: load.round_trips(p, 100, s)),
-    "trip4": ("proxy, round trip of 64 B, 4 connections", PROXY_PEERS, "us", 1e6, lambda p, s: load.round_trips(p, 4, s)),
-    "trip100": ("proxy, round trip of 64 B, 100 connections", PROXY_PEERS, "us", 1e6, lambda p, s: load.round_trips(p, 100, s)),
+    "echo": (
+        "echo server, 64 B, 100 connections",
+        ECHO_PEERS,
+        "us a message",
+        1e6,
+        lambda p, s: load.round_trips(p, 100, s),
+    ),
+    "trip4": (
+        "proxy, round trip of 64 B, 4 connections",
+        PROXY_PEERS,
+        "us",
+        1e6,
+        lambda p, s: load.round_trips(p, 4, s),
+    ),
+    "trip100": (
+        "proxy, round trip of 64 B, 100 connections",
+        PROXY_PEERS,
+        "us",
+        1e6,
+        lambda p, s: load.round_trips(p, 100, s),
+    ),
     "bulk": ("proxy, bulk", PROXY_PEERS, "ms a MiB", 1e3 * 2**20, load.bulk),
     "connect": ("proxy, connect, 1 byte, close", PROXY_PEERS, "us", 1e6, load.connects),
 }
@@ -64,17 +82,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default all: {', '.join(CASES)}")
     parser.add_argument("--rounds", type=int, default=5, help="rounds [default: 5]")
-    parser.add_argument("--seconds", type=float, default=1.5, help="seconds of work for each peer in a round [default: 1.5]")
+    parser.add_argument(
+        "--seconds", type=float, default=1.5, help="seconds of work for each peer in a round [default: 1.5]"
+    )
     options = parser.parse_args()
     for case in options.cases:
         if case not in CASES:
             parser.error(f"{case!r} is no case; cases are {', '.join(CASES)}")
     upstream = free_port()
-    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "load.py"), "serve", str(upstream)]
+    command = [
+        sys.executable,
+        os.path.join(os.path.dirname(os.path.abspath(__file__)), "load.py"),
+        "serve",
+        str(upstream),
+    ]
     server = subprocess.Popen(command)
     try:
         time.sleep(0.5)
-        print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}")
+        print(
+            f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
+        )
         for case in options.cases or CASES:
             run(case, options.rounds, options.seconds, upstream)
     finally:

@@ -66,7 +66,15 @@ class Peer:
         return _program(self.needs) is not None
 
     def command(self, port: int, upstream: int, scratch: Path) -> list[str]:
-        twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--pidfile=", "-n", "-l", "/dev/null"]
+        twistd = [
+            sys.executable,
+            "-c",
+            "from twisted.scripts.twistd import run; run()",
+            "--pidfile=",
+            "-n",
+            "-l",
+            "/dev/null",
+        ]
         at = f"tcp:{port}:interface=127.0.0.1:backlog=4096"
         if self.kind == "nginx":
             config = scratch / "nginx.conf"
@@ -83,7 +91,16 @@ class Peer:
             return [*twistd[:3], "--reactor=epoll", *twistd[3:], *arguments]
         if self.kind.startswith("pipe"):
             filters = ["--filter", "pass"] if self.kind == "pipe+filter" else []
-            arguments = ["pipe", "--listen", at, "--upstream", f"tcp:127.0.0.1:{upstream}", "--buffers", "8 64k", *filters]
+            arguments = [
+                "pipe",
+                "--listen",
+                at,
+                "--upstream",
+                f"tcp:127.0.0.1:{upstream}",
+                "--buffers",
+                "8 64k",
+                *filters,
+            ]
             return [*twistd[:3], "--reactor=epollet", *twistd[3:], *arguments]
         if self.kind == "uvloop":
             return [sys.executable, str(HERE / "uvloop_peers.py"), str(port), str(upstream)]
@@ -99,7 +116,11 @@ PROXY_PEERS = [
     Peer("uvloop", "uvloop", "py:uvloop"),
     Peer("portforward (epoll)", "portforward"),
 ]
-ECHO_PEERS = [Peer("epoll", "echo-epoll"), Peer("epollet", "echo-epollet"), Peer("asyncio+uvloop", "uvloop", "py:uvloop")]
+ECHO_PEERS = [
+    Peer("epoll", "echo-epoll"),
+    Peer("epollet", "echo-epollet"),
+    Peer("asyncio+uvloop", "uvloop", "py:uvloop"),
+]
 
 
 def _program(name: str) -> str | None:
