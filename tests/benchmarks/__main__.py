@@ -70,7 +70,7 @@ def run(case: str, rounds: int, seconds: float, upstream: int) -> None:
     print(f"\n{title} (CPU, {unit}; median of {rounds})")
     first = present[0].name
     for name, values in figures.items():
-        ratios = [value / base for value, base in zip(values, figures[first])]
+        ratios = [value / base for value, base in zip(values, figures[first], strict=True)]
         print(
             f"  {name:22} {statistics.median(values):9.2f}   {statistics.median(ratios):5.2f} x {first}"
             f"   (ratios {min(ratios):.2f} to {max(ratios):.2f})",

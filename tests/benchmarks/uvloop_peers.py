@@ -31,7 +31,7 @@ class Side(asyncio.Protocol):
         self.transport = transport
         if self.other is None:
             transport.pause_reading()
-            asyncio.ensure_future(self.connect())
+            self.connecting = asyncio.ensure_future(self.connect())
 
     async def connect(self) -> None:
         _, self.other = await asyncio.get_running_loop().create_connection(lambda: Side(self), "127.0.0.1", UPSTREAM)

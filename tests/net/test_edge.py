@@ -231,7 +231,7 @@ class OwnerTests(EdgeCase):
     def test_writer(self) -> None:
         self.engine.settle()
         owner = Owner(self.edge)
-        self.edge.writer = owner
+        self.edge.writer, self.edge.writing = owner, True
         while self.edge.writable:
             self.edge.send([bytes(1 << 20)])
         calls = owner.calls
@@ -249,7 +249,7 @@ class OwnerTests(EdgeCase):
     def test_lost_for_both_halves(self) -> None:
         self.engine.settle()
         reader, writer = Owner(self.edge), Owner(self.edge)
-        self.edge.reader, self.edge.writer = reader, writer
+        self.edge.reader, self.edge.writer, self.edge.writing = reader, writer, True
         self.transport.loseConnection()
         self.engine.settle()
         self.assertEqual((len(reader.lost), len(writer.lost)), (1, 1))
@@ -329,7 +329,7 @@ class HalfTests(EdgeCase):
         edge = transport.edge_socket()
         self.engine.settle()
         owner = Owner(edge)
-        edge.writer = owner
+        edge.writer, edge.writing = owner, True
         while edge.writable:
             edge.send([bytes(1 << 20)])
         peer.read()

@@ -111,6 +111,7 @@ class SocketSinkTests(SynchronousTestCase):
     def test_full_and_free_again(self) -> None:
         while self.sink.writable:
             self.sink.write([bytes(1 << 20)])
+        self.sink.settle(True)
         self.engine.settle()
         calls = self.owner.calls
         self.peer.read()

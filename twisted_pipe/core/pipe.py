@@ -155,6 +155,16 @@ class Pipe:
         return bool(self._memory) or self.disk.outstanding > 0
 
     @property
+    def wants_write(self) -> bool:
+        """Whether it is the downstream's turn: it has only to take bytes. What a send timeout measures."""
+        return self.has_output or self._fed < self._filled
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds nothing at all: bytes may then pass it by (L{passed_by}), if no filter is to see them."""
+        return not (self._slabs or self._own_bytes or self.disk.outstanding)
+
+    @property
     def has_room(self) -> bool:
         """Whether a buffer is free, or partly so."""
         return self._slabs < self.limits.slabs or (self._filling is not None and self._filled < self._pool.size)
@@ -352,6 +362,19 @@ class Pipe:
         if self.length is not None:
             count = self._cut(count)
         self._filled += count
+
+    def passed_by(self, count: int, rest: memoryview) -> None:
+        """
+        An empty pipe was passed by: C{count} bytes went straight to the downstream.
+
+        @param rest: what was received behind them and not taken, at most a buffer; it is copied.
+        """
+        self.bytes_in += count
+        self.bytes_out += count
+        if len(rest):
+            view = self.read_view()
+            view[: len(rest)] = rest
+            self.did_read(len(rest))
 
     def _receive(self, segment: Segment, count: int) -> None:
         self.bytes_in += count

@@ -31,6 +31,7 @@ from twisted_pipe.net.closing import abort, abort_when_sent, half_close
 from twisted_pipe.net.deadline import Deadline
 from twisted_pipe.net.edge import EdgeSocket
 from twisted_pipe.net.outcome import PipeOutcome
+from twisted_pipe.net.pump import Pump
 from twisted_pipe.net.sink import ConsumerSink, Sink, SocketSink
 from twisted_pipe.net.source import ProducerSource, SocketSource, Source
 from twisted_pipe.net.spillfile import SpillDirectory, SpillFile
@@ -128,8 +129,23 @@ class EventPipe:
         self._source: Source = SocketSource(edge, self) if edge is not None else self._pushed  # type: ignore[assignment]
         edge = _edge_of(downstream)
         self._sink: Sink = SocketSink(edge) if edge is not None else ConsumerSink(downstream, limits.busy_size)
+        self._pump = self._make_pump(named, length)
         self._sink.attach(self)  # a consumer that is gone says so at once
         self._turn()
+
+    def _make_pump(self, filters: Sequence[Any], length: int | None) -> Pump | None:
+        """The fast path, where nothing but the sockets decides: no filter, no rate, no length."""
+        source, sink = self._source, self._sink
+        direct = isinstance(source, SocketSource) and isinstance(sink, SocketSink)
+        if not direct or filters or length is not None or self._pacer is not None:
+            return None
+        return Pump(self._pipe, source.edge, sink.edge, self._moved, self.limits.buffer_size)  # type: ignore[attr-defined]
+
+    def _moved(self) -> None:
+        """The pump moved bytes, and nothing waits."""
+        self.last_progress = now = self._clock.seconds()
+        if self.limits.read_timeout:
+            self._read_deadline.restart(now)
 
     def __repr__(self) -> str:
         return f"<EventPipe {self.name} {'ended' if self._ended else repr(self._pipe)}>"
@@ -217,7 +233,8 @@ class EventPipe:
 
     def socket_ready(self) -> None:
         """A half of a socket may make progress."""
-        self._turn()
+        if self._pump is None or self._running or not self._pipe.empty or not self._pump.run():
+            self._turn()
 
     def socket_lost(self, reason: Failure) -> None:
         """A transport was closed by somebody else."""
@@ -283,8 +300,9 @@ class EventPipe:
         if came or went:
             self.last_progress = now
         _measure(self._read_deadline, pipe.wants_read and not source.readable, bool(came), now)
-        _measure(self._send_deadline, pipe.has_output and not sink.writable, bool(went), now)
+        _measure(self._send_deadline, pipe.wants_write and not sink.writable, bool(went), now)
         source.settle(pipe.wants_read)
+        sink.settle(pipe.wants_write)
 
     def _go_on(self) -> None:
         self._later = None

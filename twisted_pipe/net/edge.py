@@ -51,7 +51,7 @@ class SocketOwner(Protocol):
 class EdgeSocket(Readiness):
     """
     @ivar reading: whether the transport wants C{doRead} (C{startReading} and C{stopReading} flip it, nothing else happens).
-    @ivar writing: the same for C{doWrite}.
+    @ivar writing: the same for C{doWrite}; or the owner of the write half has something to send.
     @ivar reader: the owner of the read half, None for the transport itself.
     @ivar writer: the same for the write half.
     @ivar budget: bytes left for the half that is running.
@@ -93,14 +93,18 @@ class EdgeSocket(Readiness):
             # A half that ended may have closed the connection; then the other half's event is stale.
             if self.tag == tag and self.readable and (self.reading or self.reader is not None):
                 self._run_half(reactor, self._run_reading, True)
-            if self.writable and (self.writing or self.writer is not None):
+            if self.writable and self.writing:
                 if self.tag == tag:
                     self._run_half(reactor, self._run_writing, False)
                 else:
                     reactor.stale_events += 1
         finally:
             self.running = False
-        if self.tag == tag and ((self.readable and self.reading) or (self.writable and self.writing)):
+        # an owner that stopped at its budget comes back by itself
+        if self.tag == tag and (
+            (self.readable and self.reading)
+            or (self.writable and self.writing and (self.writer is None or self.transport.disconnecting))
+        ):
             reactor.post(self)
 
     def _run_half(self, reactor: EpollETReactor, work: Callable[[], BaseException | None], in_read: bool) -> None:
@@ -183,25 +187,24 @@ class EdgeSocket(Readiness):
         @return: how many bytes were taken, 0 if none (not writable any more).
         @raise OSError: the connection is lost.
         """
-        socket = self.transport.socket
+        if len(views) == 1:
+            return self.send_view(views[0])
         try:
-            if len(views) == 1:
-                asked = len(views[0])
-                sent: int = socket.send(views[0])
-            else:
-                asked = sum(map(len, views))
-                sent = socket.sendmsg(views)
+            sent: int = self.transport.socket.sendmsg(views)
         except BlockingIOError:
             self.writable = False
             return 0
         except OSError as error:
-            self.writable = False
-            if error.errno == ENOBUFS:
-                self.try_later()
-                return 0
-            raise
-        self.did_write(asked, sent)
+            return self._send_failed(error)
+        self.did_write(sum(map(len, views)), sent)
         return sent
+
+    def _send_failed(self, error: OSError) -> int:
+        self.writable = False
+        if error.errno != ENOBUFS:
+            raise error
+        self.try_later()
+        return 0
 
     def try_later(self) -> None:
         """The kernel is short of memory (ENOBUFS): no edge will tell when it is not, so look again in a while."""
@@ -212,6 +215,18 @@ class EdgeSocket(Readiness):
         if self.open:
             self.writable = True
             self.transport.reactor.post(self)
+
+    def send_view(self, view: BytesLike) -> int:
+        """L{send} of one view, for the byte path."""
+        try:
+            sent: int = self.transport.socket.send(view)
+        except BlockingIOError:
+            self.writable = False
+            return 0
+        except OSError as error:
+            return self._send_failed(error)
+        self.did_write(len(view), sent)
+        return sent
 
     def send_file(self, fd: int, offset: int, count: int) -> int:
         """

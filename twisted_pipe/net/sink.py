@@ -39,6 +39,9 @@ class Sink(Protocol):
     def send_file(self, file: SpillFile, offset: int, count: int) -> int:
         """Hand over C{count} bytes of C{file} from C{offset}, likewise; C{DiskFailed} when the file cannot be read."""
 
+    def settle(self, waiting: bool) -> None:
+        """After a turn: whether the pipe waits for it to be writable."""
+
     def detach(self) -> None:
         """The pipe has ended: call nobody any more."""
 
@@ -46,29 +49,33 @@ class Sink(Protocol):
 class SocketSink:
     """The write half of an edge-triggered socket."""
 
-    __slots__ = ("_edge",)
+    __slots__ = ("edge",)
 
     file_part = _FILE_PART
 
     def __init__(self, edge: EdgeSocket) -> None:
-        self._edge = edge
+        self.edge = edge
 
     def attach(self, pipe: SocketOwner) -> None:
-        self._edge.writer = pipe
+        self.edge.writer = pipe
 
     @property
     def writable(self) -> bool:
-        return self._edge.writable
+        return self.edge.writable
 
     def write(self, parts: Sequence[BytesLike]) -> int:
-        return self._edge.send(parts)
+        return self.edge.send(parts)
 
     def send_file(self, file: SpillFile, offset: int, count: int) -> int:
         fd, within = file.locate(offset)
-        return self._edge.send_file(fd, within, count)
+        return self.edge.send_file(fd, within, count)
+
+    def settle(self, waiting: bool) -> None:
+        self.edge.writing = waiting
 
     def detach(self) -> None:
-        self._edge.writer = None
+        self.edge.writer = None
+        self.edge.writing = False
 
 
 class ConsumerSink:
@@ -101,6 +108,9 @@ class ConsumerSink:
             raise DiskFailed(f"spilled bytes cannot be read: {getattr(error, 'strerror', None) or error}") from error
         self._consumer.write(data)
         return len(data)
+
+    def settle(self, waiting: bool) -> None:
+        pass  # it says so itself, by resumeProducing
 
     def detach(self) -> None:
         self.writable = False

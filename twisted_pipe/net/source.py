@@ -35,25 +35,25 @@ class Source(Protocol):
 class SocketSource:
     """The read half of an edge-triggered socket. Not wanting to read costs nothing: the kernel holds the bytes back."""
 
-    __slots__ = ("_edge",)
+    __slots__ = ("edge",)
 
     def __init__(self, edge: EdgeSocket, owner: SocketOwner) -> None:
-        self._edge = edge
+        self.edge = edge
         edge.reader = owner
         edge.reading = False  # the transport itself must not read any more
 
     @property
     def readable(self) -> bool:
-        return self._edge.readable
+        return self.edge.readable
 
     def read_into(self, view: memoryview) -> int:
-        return self._edge.recv_into(view)
+        return self.edge.recv_into(view)
 
     def settle(self, wanted: bool) -> None:
         pass
 
     def detach(self) -> None:
-        self._edge.reader = None
+        self.edge.reader = None
 
 
 class ProducerSource:
