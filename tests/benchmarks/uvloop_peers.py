@@ -30,16 +30,17 @@ class Side(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         if self.other is None:
-            transport.pause_reading()
             self.connecting = asyncio.ensure_future(self.connect())
 
     async def connect(self) -> None:
         _, self.other = await asyncio.get_running_loop().create_connection(lambda: Side(self), "127.0.0.1", UPSTREAM)
-        self.transport.resume_reading()
+        self.other.transport.writelines(self.early)
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
+        if self.other is not None:
             self.other.transport.write(data)
+        else:
+            self.early.append(data)
 
     def pause_writing(self) -> None:
         if self.other is not None:
