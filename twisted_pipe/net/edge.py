@@ -23,11 +23,11 @@ from twisted_pipe.core.readiness import Readiness
 from twisted_pipe.core.slots import NO_TAG
 from twisted_pipe.errors import DiskFailed
 from twisted_pipe.interfaces import BytesLike
+from twisted_pipe.net.engine import Engine
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from twisted_pipe.net.reactor import EpollETReactor
 
 __all__ = ["READ_BUDGET", "WOULD_BLOCK", "EdgeSocket", "SocketOwner"]
 
@@ -80,7 +80,7 @@ class EdgeSocket(Readiness):
 
     # one turn
 
-    def run(self, reactor: EpollETReactor) -> None:
+    def run(self, reactor: Engine) -> None:
         """Run both halves as far as readiness, interest and budget allow. Errors disconnect the transport."""
         tag = self.tag
         events, self.events = self.events, 0
@@ -107,7 +107,7 @@ class EdgeSocket(Readiness):
         ):
             reactor.post(self)
 
-    def _run_half(self, reactor: EpollETReactor, work: Callable[[], BaseException | None], in_read: bool) -> None:
+    def _run_half(self, reactor: Engine, work: Callable[[], BaseException | None], in_read: bool) -> None:
         tag = self.tag
         try:
             why = work()

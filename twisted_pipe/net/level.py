@@ -9,7 +9,7 @@ kept apart and compared by identity.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionFdescWentAway
@@ -18,9 +18,7 @@ from twisted.python import log
 
 from twisted_pipe.core.readiness import ERR, HUP, IN, OUT
 from twisted_pipe.core.slots import NO_TAG, Registration
-
-if TYPE_CHECKING:
-    from twisted_pipe.net.reactor import EpollETReactor
+from twisted_pipe.net.engine import Engine
 
 __all__ = ["LevelRegistration"]
 
@@ -62,7 +60,7 @@ class LevelRegistration(Registration):
         """Whose log prefix counts."""
         return self.reader if self.reader is not None else self.writer
 
-    def run(self, reactor: EpollETReactor) -> None:
+    def run(self, reactor: Engine) -> None:
         """Call C{doRead}, then C{doWrite}, as the events say; what they return or raise disconnects."""
         events, self.events = self.events, 0
         reader, writer = self.reader, self.writer

@@ -1,0 +1,51 @@
+"""The listings of README.md and docs/ are what they say: they compile, and the how-to's filters work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_pipe.filters.base import FilterPlugin
+from twisted_pipe.interfaces import FilterContext
+
+ROOT = Path(__file__).parent.parent
+
+
+def listings(page: str) -> list[str]:
+    """The Python listings of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+class ListingTests(SynchronousTestCase):
+    def test_all_compile(self) -> None:
+        pages = [path.relative_to(ROOT) for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
+        found = 0
+        for page in pages:
+            for listing in listings(str(page)):
+                # "await" at the top stands for the inside of somebody's coroutine
+                body = "\n".join(f"    {line}" for line in listing.splitlines())
+                compile(f"async def listing():\n{body}\n", str(page), "exec")
+                found += 1
+        self.assertTrue(found >= 6, found)
+
+    def test_filter_how_to(self) -> None:
+        """Its listings, run in order, give the filters that the text describes."""
+        names: dict[str, Any] = {"look_up": lambda client: succeed(b"stamp")}
+        for listing in listings("docs/howto/filter.md"):
+            exec(listing, names)
+        names["test_upper"]()
+        output = names["Stamp"](FilterContext()).received(memoryview(b"data"))
+        next(output)
+        self.assertEqual([output.send(b"stamp"), bytes(next(output))], [b"stamp", b"data"])
+        self.assertEqual(names["Throttle"](context=FilterContext(), rate=100).rate, 100)
+        self.assertIsInstance(names["rot13"], FilterPlugin)
+
+    def test_links(self) -> None:
+        """What a page links to is there."""
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+            for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+                self.assertTrue((page.parent / target).exists(), f"{page.name} links to {target}")
