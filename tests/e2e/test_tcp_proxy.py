@@ -74,8 +74,9 @@ async def test_200_parallel_connections(origin: Origin, start_pipe: Start, tmp_p
     reactor.suggestThreadPoolSize(24)  # type: ignore[attr-defined]
     results = await gatherResults([deferToThread(some) for _ in range(20)])
     assert [digest for digests in results for digest in digests] == [expected] * 200
-    await deferToThread(wait_until, lambda: pipe.descriptors() <= before + 1, 10, "the return of all descriptors")
+    await deferToThread(wait_until, lambda: pipe.log.count("close after") == 200, 10, "the close lines")
     assert pipe.log.count(": finished") == 200
+    await deferToThread(wait_until, lambda: pipe.descriptors() <= before, 10, "the return of all descriptors")
 
 
 @pytest_twisted.ensureDeferred
@@ -302,5 +303,5 @@ async def test_many_clients_come_and_go(origin: Origin, start_pipe: Start) -> No
                 client.recv(1000)
 
     await DeferredList([deferToThread(rude) for _ in range(5)], fireOnOneErrback=True)
-    await deferToThread(wait_until, lambda: pipe.descriptors() <= before + 1, 10, "the return of all descriptors")
+    await deferToThread(wait_until, lambda: pipe.descriptors() <= before, 10, "the return of all descriptors")
     assert "Traceback" not in pipe.log
