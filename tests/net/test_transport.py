@@ -482,3 +482,28 @@ class ClientTests(TransportCase):
         self.assertEqual([failure.type for failure in self.failures], [error.UserError])
         self.assertEqual(self.engine.statistics.registered, before)
         self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+
+
+class FairnessTests(SynchronousTestCase):
+    def test_a_pull_producer_of_single_bytes_does_not_keep_the_turn(self) -> None:
+        """The budget is one of calls as well as of bytes: half a mebibyte, a byte at a time, took seconds."""
+        engine = Engine(self)
+        transport, _peer = engine.connect()
+        engine.settle()
+
+        class Bytewise:
+            resumed = 0
+
+            def resumeProducing(self) -> None:
+                self.resumed += 1
+                transport.write(b"x")
+
+            def stopProducing(self) -> None:
+                pass
+
+        producer = Bytewise()
+        transport.registerProducer(producer, False)
+        before = producer.resumed
+        engine.turn()
+        self.assertTrue(0 < producer.resumed - before <= 64, producer.resumed)
+        transport.unregisterProducer()

@@ -33,6 +33,7 @@ __all__ = ["READ_BUDGET", "WOULD_BLOCK", "EdgeSocket", "SocketOwner"]
 
 READ_BUDGET = 256 * 1024  #: bytes one socket may read in a turn before the others have theirs
 WRITE_BUDGET = 512 * 1024  #: the same for writing
+_MOST_CALLS = 16  # of doRead or doWrite in a turn: a pull producer of single bytes would take the budget one by one
 WOULD_BLOCK = -1
 _NO_MEMORY_REST = 0.05  # seconds
 _FILE_ERRORS = (EIO, EBADF, EINVAL, ESTALE, EUCLEAN)  # of sendfile's two descriptors, these are the file's
@@ -125,8 +126,10 @@ class EdgeSocket(Readiness):
         self.budget = READ_BUDGET
         transport = self.transport
         before = READ_BUDGET + 1
-        while self.readable and self.reading and 0 < self.budget < before:
+        calls = _MOST_CALLS
+        while self.readable and self.reading and calls and 0 < self.budget < before:
             before = self.budget
+            calls -= 1
             # doRead is looked up each time: abortConnection replaces it by one that reads nothing
             why: BaseException | None = transport.doRead()
             if why:
@@ -140,8 +143,10 @@ class EdgeSocket(Readiness):
             return None
         self.budget = WRITE_BUDGET
         before = WRITE_BUDGET + 1
-        while self.writable and self.writing and 0 < self.budget < before:
+        calls = _MOST_CALLS
+        while self.writable and self.writing and calls and 0 < self.budget < before:
             before = self.budget
+            calls -= 1
             why: BaseException | None = transport.doWrite()
             if why:
                 return why
