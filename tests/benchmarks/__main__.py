@@ -2,112 +2,132 @@
 Peers side by side: C{python tests/benchmarks [CASE...] [--rounds N] [--seconds S]}.
 
 Each round measures every peer once, in turn, in the same run; the figure is the CPU time of the peer's own process (and
-children) per unit of work, the median over the rounds, and its ratio to the first peer. A bare time means nothing on a noisy
-machine; the ratios hold. Peers that are not installed are left out (C{apt-get install nginx-full haproxy}; C{pip install
-uvloop}). Run it alone.
+children) per unit of work, or its memory, the median over the rounds, and its ratio to the first peer. A bare time means
+nothing on a noisy machine; the ratios hold. A bar is what ours has to keep to. Peers that are not installed are left out
+(C{apt-get install nginx-full haproxy}; C{pip install uvloop trustme}). Run it alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-import load
-from peers import ECHO_PEERS, PROXY_PEERS, Peer, cpu_seconds, free_port, started
-
-Work = Callable[[int, float], int]
-
-#: case -> (title, peers, unit, its scale, work)
-CASES: dict[str, tuple[str, list[Peer], str, float, Work]] = {
-    "echo": (
-        "echo server, 64 B, 100 connections",
-        ECHO_PEERS,
-        "us a message",
-        1e6,
-        lambda p, s: load.round_trips(p, 100, s),
-    ),
-    "trip4": (
-        "proxy, round trip of 64 B, 4 connections",
-        PROXY_PEERS,
-        "us",
-        1e6,
-        lambda p, s: load.round_trips(p, 4, s),
-    ),
-    "trip100": (
-        "proxy, round trip of 64 B, 100 connections",
-        PROXY_PEERS,
-        "us",
-        1e6,
-        lambda p, s: load.round_trips(p, 100, s),
-    ),
-    "bulk": ("proxy, bulk", PROXY_PEERS, "ms a MiB", 1e3 * 2**20, load.bulk),
-    "connect": ("proxy, connect, 1 byte, close", PROXY_PEERS, "us", 1e6, load.connects),
-}
+from cases import CASES, Case
+from outcome import Outcome, keep
+from peers import free_port
+from plot import draw
+from usage import raise_file_limit
 
 
-def measure(peer: Peer, work: Work, upstream: int, seconds: float) -> float:
-    """CPU seconds of the peer per unit of work."""
-    with started(peer, 0 if peer in ECHO_PEERS else upstream) as (pid, port):
-        work(port, 0.3)  # warm up
-        before = cpu_seconds(pid)
-        count = work(port, seconds)
-        return (cpu_seconds(pid) - before) / count
+def machine() -> str:
+    """Date and machine, for people."""
+    version = platform.python_version()
+    return f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Linux {platform.release()}, Python {version}"
 
 
-def run(case: str, rounds: int, seconds: float, upstream: int) -> None:
-    title, peers, unit, scale, work = CASES[case]
-    present = [peer for peer in peers if peer.installed]
+def measured(case: Case, rounds: int, seconds: float, upstream: int) -> Outcome | None:
+    """What a case comes to; None if the peers that it is about are not installed."""
+    present = [peer for peer in case.peers if peer.installed]
+    if not present:
+        return None
     figures: dict[str, list[float]] = {peer.name: [] for peer in present}
+    bases: dict[str, list[float]] = {peer.name: [] for peer in present}
     for _ in range(rounds):
         for peer in present:
-            figures[peer.name].append(measure(peer, work, upstream, seconds) * scale)
-    print(f"\n{title} (CPU, {unit}; median of {rounds})")
-    first = present[0].name
-    for name, values in figures.items():
-        ratios = [value / base for value, base in zip(values, figures[first], strict=True)]
-        print(
-            f"  {name:22} {statistics.median(values):9.2f}   {statistics.median(ratios):5.2f} x {first}"
-            f"   (ratios {min(ratios):.2f} to {max(ratios):.2f})",
-            flush=True,
-        )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default all: {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds [default: 5]")
-    parser.add_argument(
-        "--seconds", type=float, default=1.5, help="seconds of work for each peer in a round [default: 1.5]"
+            once = case.measure(peer, upstream, seconds)
+            figures[peer.name].append(once.figure)
+            bases[peer.name].append(figures[present[0].name][-1] if once.base is None else once.base)
+    return Outcome(
+        title=case.title,
+        unit=case.unit,
+        when=machine(),
+        figures=figures,
+        bases=bases,
+        against=case.against or present[0].name,
+        bars=case.bars,
     )
-    options = parser.parse_args()
-    for case in options.cases:
-        if case not in CASES:
-            parser.error(f"{case!r} is no case; cases are {', '.join(CASES)}")
-    upstream = free_port()
-    command = [
-        sys.executable,
-        os.path.join(os.path.dirname(os.path.abspath(__file__)), "load.py"),
-        "serve",
-        str(upstream),
-    ]
-    server = subprocess.Popen(command)
+
+
+def show(outcome: Outcome) -> None:
+    """The table of one case, and its bars."""
+    rounds = len(next(iter(outcome.figures.values())))
+    print(f"\n{outcome.title} ({outcome.unit}; median of {rounds})")
+    for name in outcome.figures:
+        ratios = outcome.ratios(name)
+        own = "" if outcome.against in outcome.figures else f" ({statistics.median(outcome.bases[name]):.2f})"
+        print(
+            f"  {name:22} {outcome.median(name):9.2f}   {statistics.median(ratios):5.2f} x {outcome.against}{own}"
+            f"   (ratios {min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    for bar in outcome.bars:
+        print(f"  bar: {outcome.verdict(bar)}")
+    sys.stdout.flush()
+
+
+@contextmanager
+def serving() -> Iterator[int]:
+    """The port of the upstream, while it runs."""
+    port = free_port()
+    server = subprocess.Popen([sys.executable, str(Path(__file__).resolve().parent / "load.py"), "serve", str(port)])
     try:
         time.sleep(0.5)
-        print(
-            f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
-        )
-        for case in options.cases or CASES:
-            run(case, options.rounds, options.seconds, upstream)
+        yield port
     finally:
         server.terminate()
         server.wait(5)
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python tests/benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default all: {', '.join(CASES)}")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds [default: 5]")
+    parser.add_argument(
+        "--seconds", type=float, default=1.5, help="seconds of work for each peer in a round [default: 1.5]"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; other cases in FILE stay")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw them, and those that --json keeps")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 unless all bars are measured and met")
+    options = parser.parse_args()
+    for case in options.cases:
+        if case not in CASES:
+            parser.error(f"{case!r} is no case; cases are {', '.join(CASES)}")
+    if options.rounds < 1 or options.seconds <= 0:
+        parser.error("--rounds must be at least 1, and --seconds more than 0")
+    return options
+
+
+def main() -> int:
+    options = arguments()
+    raise_file_limit()
+    outcomes: dict[str, Outcome] = {}
+    kept = outcomes
+    all_met = True
+    with serving() as upstream:
+        print(machine())
+        for name in options.cases or CASES:
+            outcome = measured(CASES[name], options.rounds, options.seconds, upstream)
+            if outcome is None:
+                print(f"\n{CASES[name].title}: left out, nothing that it needs is installed")
+                all_met = all_met and not CASES[name].bars
+            else:
+                show(outcome)
+                outcomes[name] = outcome
+                all_met = all_met and all(outcome.is_met(bar) for bar in outcome.bars)
+            if options.json:
+                kept = keep(options.json, outcomes, CASES)
+    if options.plot:
+        options.plot.write_text(draw(kept))
+    return 1 if options.strict and not all_met else 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

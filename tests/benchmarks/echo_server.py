@@ -14,5 +14,5 @@ class Echo(Protocol):
         self.transport.write(data)  # type: ignore[union-attr]
 
 
-reactor.listenTCP(int(sys.argv[2]), Factory.forProtocol(Echo), backlog=4096, interface="127.0.0.1")  # type: ignore[attr-defined]
-reactor.run()  # type: ignore[attr-defined]
+reactor.listenTCP(int(sys.argv[2]), Factory.forProtocol(Echo), backlog=4096, interface="127.0.0.1")  # type: ignore[arg-type]
+reactor.run()

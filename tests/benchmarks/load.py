@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
+import struct
 import sys
 import time
 
-__all__ = ["bulk", "connects", "idle", "round_trips"]
+from certificate import CIPHER
+
+__all__ = ["bulk", "bulk_tls", "connects", "drop", "idle", "round_trips"]
 
 MESSAGE = b"x" * 64
 BULK = b"b" * (256 * 1024)
+#: How many connections are opened before the first of them is used: no listener's queue overflows.
+BATCH = 200
 
 
 def _connect(port: int) -> socket.socket:
@@ -53,14 +59,29 @@ def round_trips(port: int, connections: int, seconds: float) -> int:
 def bulk(port: int, seconds: float) -> int:
     """One connection that receives as fast as it can. Returns how many bytes."""
     with _connect(port) as connection:
-        connection.send(b"B")
-        buffer, count = bytearray(1 << 20), 0
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            got = connection.recv_into(buffer)
-            if got == 0:
-                raise RuntimeError("the connection was closed")
-            count += got
+        return _receive(connection, seconds)
+
+
+def bulk_tls(port: int, seconds: float) -> int:
+    """The same over TLS 1.2 with L{CIPHER}. The certificate is not checked, and no ALPN is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHER)
+    with _connect(port) as plain, context.wrap_socket(plain) as connection:
+        return _receive(connection, seconds)
+
+
+def _receive(connection: socket.socket, seconds: float) -> int:
+    connection.send(b"B")
+    buffer, count = bytearray(1 << 20), 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        got = connection.recv_into(buffer)
+        if got == 0:
+            raise RuntimeError("the connection was closed")
+        count += got
     return count
 
 
@@ -78,14 +99,24 @@ def connects(port: int, seconds: float) -> int:
 
 
 def idle(port: int, connections: int) -> list[socket.socket]:
-    """So many connections that have been used once and then do nothing."""
-    sockets = [_connect(port) for _ in range(connections)]
-    for connection in sockets:
-        connection.send(MESSAGE)
-    for connection in sockets:
-        while len(connection.recv(64, socket.MSG_WAITALL)) < 64:
-            pass
+    """So many connections, each of which has been used once (64 bytes there and back) and then does nothing."""
+    sockets: list[socket.socket] = []
+    while len(sockets) < connections:
+        batch = [_connect(port) for _ in range(min(BATCH, connections - len(sockets)))]
+        for connection in batch:
+            connection.send(MESSAGE)
+        for connection in batch:
+            if len(connection.recv(64, socket.MSG_WAITALL)) < 64:
+                raise RuntimeError("the connection was closed")
+        sockets += batch
     return sockets
+
+
+def drop(sockets: list[socket.socket]) -> None:
+    """Reset them, so that thousands of ports are free again at once, instead of after a minute in TIME_WAIT."""
+    for connection in sockets:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
 
 
 def serve(port: int) -> None:

@@ -1,130 +1,65 @@
-"""
-The programs that are measured, each behind the same front: started on loopback, stopped by its process id, its CPU time read.
-
-CPU time comes from C{/proc/PID/task/*/schedstat} (nanoseconds on a processor, exact), children included.
-"""
+"""The programs that are measured, each behind the same front: started on loopback, stopped by its process id."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import attrs
+from certificate import write_certificate
+from commands import Place, command, program
 
-__all__ = ["ECHO_PEERS", "PROXY_PEERS", "Peer", "cpu_seconds", "free_port", "started"]
+__all__ = ["ECHO_PEERS", "FILTER_PEERS", "PROXY_PEERS", "TLS_PEERS", "Peer", "free_port", "started"]
 
-HERE = Path(__file__).parent
-
-NGINX = """
-daemon off; worker_processes 1; pid {scratch}/nginx.pid; error_log {scratch}/error.log crit;
-{module}
-events {{ worker_connections 12000; }}
-stream {{ access_log off; server {{ listen 127.0.0.1:{port} backlog=4096; proxy_buffer_size 64k; tcp_nodelay on;
-    proxy_pass 127.0.0.1:{upstream}; }} }}
-"""
-HAPROXY = """
-global
-    nbthread 1
-    maxconn 4000
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 1m
-    timeout server 1m
-listen bench
-    bind 127.0.0.1:{port}
-    server one 127.0.0.1:{upstream}
-"""
+#: Seconds in which a program has to accept its first connection, and then those in which it has to stop.
+_START, _STOP = 15, 5
 
 
 @attrs.frozen
 class Peer:
     """
     @ivar name: for the table.
-    @ivar kind: what L{command} builds.
-    @ivar needs: a program or module it cannot do without.
+    @ivar kind: which program: see L{command}.
+    @ivar needs: a program or C{py:module} it cannot do without.
+    @ivar tls: whether it speaks TLS to its clients.
     """
 
     name: str
     kind: str
     needs: str = ""
+    tls: bool = False
 
     @property
     def installed(self) -> bool:
-        if not self.needs:
-            return True
+        if self.tls and find_spec("trustme") is None:
+            return False
         if self.needs.startswith("py:"):
-            return subprocess.call([sys.executable, "-c", f"import {self.needs[3:]}"], stderr=subprocess.DEVNULL) == 0
-        return _program(self.needs) is not None
-
-    def command(self, port: int, upstream: int, scratch: Path) -> list[str]:
-        twistd = [
-            sys.executable,
-            "-c",
-            "from twisted.scripts.twistd import run; run()",
-            "--pidfile=",
-            "-n",
-            "-l",
-            "/dev/null",
-        ]
-        at = f"tcp:{port}:interface=127.0.0.1:backlog=4096"
-        if self.kind == "nginx":
-            config = scratch / "nginx.conf"
-            module = next(iter(Path("/usr/lib/nginx/modules").glob("ngx_stream_module.so")), None)
-            load = f"load_module {module};" if module else ""
-            config.write_text(NGINX.format(port=port, upstream=upstream, scratch=scratch, module=load))
-            return [_program("nginx") or "nginx", "-c", str(config)]
-        if self.kind == "haproxy":
-            config = scratch / "haproxy.cfg"
-            config.write_text(HAPROXY.format(port=port, upstream=upstream))
-            return [_program("haproxy") or "haproxy", "-db", "-f", str(config)]
-        if self.kind == "portforward":
-            arguments = ["portforward", "--port", at, "--host", "127.0.0.1", "--dest_port", str(upstream)]
-            return [*twistd[:3], "--reactor=epoll", *twistd[3:], *arguments]
-        if self.kind.startswith("pipe"):
-            filters = ["--filter", "pass"] if self.kind == "pipe+filter" else []
-            arguments = [
-                "pipe",
-                "--listen",
-                at,
-                "--upstream",
-                f"tcp:127.0.0.1:{upstream}",
-                "--buffers",
-                "8 64k",
-                *filters,
-            ]
-            return [*twistd[:3], "--reactor=epollet", *twistd[3:], *arguments]
-        if self.kind == "uvloop":
-            return [sys.executable, str(HERE / "uvloop_peers.py"), str(port), str(upstream)]
-        if self.kind.startswith("echo-"):
-            return [sys.executable, str(HERE / "echo_server.py"), self.kind.partition("-")[2], str(port)]
-        raise ValueError(self.kind)
+            return find_spec(self.needs[3:]) is not None
+        return not self.needs or program(self.needs) is not None
 
 
-PROXY_PEERS = [
-    Peer("nginx stream", "nginx", "nginx"),
-    Peer("HAProxy", "haproxy", "haproxy"),
-    Peer("twistd pipe", "pipe"),
-    Peer("uvloop", "uvloop", "py:uvloop"),
-    Peer("portforward (epoll)", "portforward"),
-]
+_NGINX = Peer("nginx stream", "nginx", "nginx")
+_HAPROXY = Peer("HAProxy", "haproxy", "haproxy")
+_PIPE = Peer("twistd pipe", "pipe")
+_UVLOOP = Peer("uvloop", "uvloop", "py:uvloop")
+_PORTFORWARD = Peer("portforward (epoll)", "portforward")
+
+PROXY_PEERS = [_NGINX, _HAPROXY, _PIPE, _UVLOOP, _PORTFORWARD]
+#: Ours with the filter that does nothing; the others, which have no filters, as they are.
+FILTER_PEERS = [_NGINX, _HAPROXY, Peer("pipe --filter pass", "pipe+pass"), _UVLOOP, _PORTFORWARD]
+TLS_PEERS = [attrs.evolve(peer, tls=True) for peer in (_NGINX, _HAPROXY, _PIPE, _UVLOOP)]
 ECHO_PEERS = [
     Peer("epoll", "echo-epoll"),
     Peer("epollet", "echo-epollet"),
-    Peer("asyncio+uvloop", "uvloop", "py:uvloop"),
+    Peer("asyncio+uvloop", "echo-uvloop", "py:uvloop"),
 ]
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def free_port() -> int:
@@ -134,45 +69,45 @@ def free_port() -> int:
         return port
 
 
-def _descendants(pid: int) -> Iterator[int]:
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _descendants(int(child))
-
-
-def cpu_seconds(pid: int) -> float:
-    """What C{pid} and its children have used."""
-    total = 0
-    for each in _descendants(pid):
-        for task in Path(f"/proc/{each}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
 @contextmanager
-def started(peer: Peer, upstream: int = 0) -> Iterator[tuple[int, int]]:
-    """Its process id and port, while it runs."""
-    port = free_port()
+def started(peer: Peer, upstream: int) -> Iterator[tuple[int, int]]:
+    """
+    Its process id and port, while it runs.
+
+    @param upstream: the port that proxies pass on to.
+    """
     with tempfile.TemporaryDirectory() as directory:
-        os.chmod(directory, 0o755)
-        command = peer.command(port, upstream, Path(directory))
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory)
+        os.chmod(directory, 0o755)  # nginx's worker is another user
+        scratch = Path(directory)
+        pem = scratch / "server.pem" if peer.tls else None
+        if pem is not None:
+            write_certificate(pem)
+        place = Place(free_port(), upstream, scratch, pem)
+        words = command(peer.kind, place)
+        said = scratch / "stderr"
+        with said.open("wb") as errors:
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors, cwd=directory)
         try:
-            deadline = time.monotonic() + 15
-            while True:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{peer.name} did not start: {' '.join(command)}")
-                time.sleep(0.05)
+            if not _accepts(process, place.port):
+                complaint = said.read_text(errors="replace")[-1000:]
+                raise RuntimeError(f"{peer.name} did not start: {' '.join(words)}\n{complaint}")
             time.sleep(0.2)
-            yield process.pid, port
+            yield process.pid, place.port
         finally:
             process.terminate()
             try:
-                process.wait(5)
+                process.wait(_STOP)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(5)
+                process.wait(_STOP)
+
+
+def _accepts(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the process accepts connections. False if it has ended, or does not in time."""
+    deadline = time.monotonic() + _START
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.05)
+    return False

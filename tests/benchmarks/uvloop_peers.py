@@ -1,8 +1,13 @@
-"""asyncio on uvloop, for comparison: C{uvloop_peers.py PORT UPSTREAM}; an echo server if UPSTREAM is 0, else a TCP proxy."""
+"""
+asyncio on uvloop, for comparison: C{uvloop_peers.py PORT UPSTREAM [PEM]}.
+
+An echo server if UPSTREAM is 0, else a TCP proxy. With PEM (key and certificate) it speaks TLS to its clients.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from typing import Any
 
@@ -57,7 +62,11 @@ class Side(asyncio.Protocol):
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Side if UPSTREAM else Echo, "127.0.0.1", PORT, backlog=4096)
+    tls = None
+    if len(sys.argv) > 3:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(sys.argv[3])
+    server = await loop.create_server(Side if UPSTREAM else Echo, "127.0.0.1", PORT, backlog=4096, ssl=tls)
     await server.serve_forever()
 
 

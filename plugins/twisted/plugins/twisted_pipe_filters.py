@@ -17,3 +17,8 @@ throttle = FilterPlugin(
     "Limits the rate of one direction of a connection.",
     "twisted_pipe.filters.throttle:Throttle",
 )
+pass_through = FilterPlugin(
+    "pass",
+    "Changes nothing: for measuring what a filter costs at least.",
+    "twisted_pipe.filters.pass_through:PassThrough",
+)
