@@ -18,7 +18,15 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-__all__ = ["BytesLike", "Direction", "FilterContext", "FilterOutput", "IPipeFilter", "IPipeFilterFactory"]
+__all__ = [
+    "BytesLike",
+    "Direction",
+    "FilterContext",
+    "FilterOutput",
+    "IBufferedProtocol",
+    "IPipeFilter",
+    "IPipeFilterFactory",
+]
 
 BytesLike = Union[bytes, bytearray, memoryview]
 #: What a filter's calls return. A Deferred or other awaitable among the items suspends the pipe until it fires.
@@ -109,3 +117,21 @@ class IPipeFilterFactory(Interface):
 
     def build(context: FilterContext) -> IPipeFilter:
         """A new filter for one direction of one connection."""
+
+
+class IBufferedProtocol(Interface):
+    """
+    A Twisted protocol that has its bytes received into its own memory, on the C{epollet} reactor's transports. The names and
+    the contract are asyncio's C{BufferedProtocol}'s; C{dataReceived} is not called. It is still an C{IProtocol} besides.
+    """
+
+    def get_buffer(sizehint: int) -> Any:
+        """
+        Where to receive, before each receive.
+
+        @param sizehint: bytes that would be good to have, -1 for any number.
+        @return: a writable buffer of 1 byte or more; only used until L{buffer_updated}.
+        """
+
+    def buffer_updated(nbytes: int) -> None:
+        """C{nbytes}, at least 1, were received into the start of the buffer."""

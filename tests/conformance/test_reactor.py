@@ -25,12 +25,7 @@ REACTOR = "twisted_pipe.net.reactor.EpollETReactor"
 EXPECTED_TESTS = 300
 
 #: builder and test -> why it is not run
-EXEMPTIONS = {
-    "ReactorFDSetTestsBuilder.test_lostFileDescriptor": (
-        "skipped by Twisted for every epoll and kqueue reactor, by class name: the kernel gives no event for a descriptor "
-        "that was replaced behind the reactor's back"
-    ),
-}
+EXEMPTIONS: dict[str, str] = {}
 if os.getuid() == 0:
     for _builder in ("ProcessTestsBuilder", "PTYProcessTestsBuilder"):
         EXEMPTIONS[f"{_builder}.test_changeUID"] = "fails for root on every reactor"

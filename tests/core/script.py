@@ -147,6 +147,7 @@ class Script:
     ) -> None:
         """@param piece: bytes of one piece of the file, 0 for what the pipe makes them (larger than any file here)."""
         self.pool = SlabPool(size) if pool is None else pool
+        limits.setdefault("busy_size", min(2, buffers - 1) * size)
         self.limits = PipeLimits(buffers=buffers, buffer_size=size, max_temp_file_size=file, **limits)
         named = [(f"filter{number}", pipe_filter) for number, pipe_filter in enumerate(filters)]
         self.pipe = Pipe(self.limits, self.pool, named, length, preread)

@@ -22,9 +22,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.driver import EventPipe, PipeOutcome, slab_pool
-from twisted_pipe.net.reactor import EpollETReactor, ReactorStatistics
+from twisted_pipe.net.loop import LoopStatistics
+from twisted_pipe.net.reactor import EpollETReactor
+from twisted_pipe.net.relay import PATIENCE
 from twisted_pipe.net.spillfile import SpillDirectory, SpillFile
 from twisted_pipe.net.transport import EdgeServer
 
@@ -103,6 +106,8 @@ class Engine:
         self.clock = Clock()
         self.reactor = EpollETReactor()
         self.reactor.seconds = self.clock.seconds  # type: ignore[method-assign]
+        self.reactor.loop.seconds = self.clock.seconds
+        self.reactor.loop.now = self.clock.seconds()
         self._peers: list[socket.socket] = []
         case.addCleanup(self._close)
 
@@ -116,12 +121,12 @@ class Engine:
         reactor._internalReaders.clear()
         for call in reactor.getDelayedCalls():
             call.cancel()
-        reactor._epoll.close()
+        reactor.loop.close()
         for sock in self._peers:
             sock.close()
 
     @property
-    def statistics(self) -> ReactorStatistics:
+    def statistics(self) -> LoopStatistics:
         return self.reactor.statistics()
 
     def turn(self, count: int = 1) -> None:
@@ -151,6 +156,10 @@ class Engine:
             self.clock.advance(step)
             self.turn()
         self.settle()
+
+    def lose_patience(self) -> None:
+        """Let so much time pass that no relay waits for a slow sink any more."""
+        self.advance(2 * PATIENCE)
 
     def pair(self) -> tuple[socket.socket, Peer]:
         """A socket for us and one for the test."""
@@ -454,8 +463,11 @@ class FaultySpill:
     """
 
     path = "/faulty"
+    threads = None
 
     def __init__(self) -> None:
+        self.quota = SpillQuota()
+        self.failures = 0
         self.files: list[FaultyFile] = []
         self.on_open: Callable[[], object] | None = None
         self.on_write: Callable[[bytes], bytes] | None = None

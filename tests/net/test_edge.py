@@ -39,7 +39,7 @@ class EdgeCase(SynchronousTestCase):
         self.edge: EdgeSocket = self.transport.edge_socket()
 
     def flags(self) -> str:
-        return repr(self.edge).split(" ", 2)[2].rstrip(">")
+        return repr(self.edge).split(" ", 3)[3].rstrip(">")
 
 
 class ReadinessTests(EdgeCase):
@@ -124,7 +124,7 @@ class ReadinessTests(EdgeCase):
 
     def test_no_kernel_memory(self) -> None:
         """No edge follows ENOBUFS, so it is tried again by and by: not at once, and not never."""
-        self.transport.socket = FaultySocket(self.transport.socket, errno.ENOBUFS)
+        self.edge.socket = FaultySocket(self.edge.socket, errno.ENOBUFS)  # type: ignore[assignment]
         for parts in ([b"x"], [b"x", b"y"]):
             self.assertEqual(self.edge.send(parts), 0)
             self.assertFalse(self.edge.writable)
@@ -132,8 +132,9 @@ class ReadinessTests(EdgeCase):
             self.assertTrue(self.edge.writable)
 
     def test_closed_while_the_kernel_has_no_memory(self) -> None:
-        self.transport.socket = FaultySocket(self.transport.socket, errno.ENOBUFS)
-        self.edge.send([b"x"])
+        self.edge.socket = FaultySocket(self.edge.socket, errno.ENOBUFS)  # type: ignore[assignment]
+        self.assertEqual(self.edge.send([b"x"]), 0)
+        self.assertEqual(len(self.engine.reactor.getDelayedCalls()), 1)
         self.transport.abortConnection()
         self.engine.advance(1)
         self.assertFalse(self.edge.open)
@@ -359,7 +360,8 @@ class HalfTests(EdgeCase):
 
 class ReprTests(EdgeCase):
     def test_repr(self) -> None:
-        self.assertTrue(repr(self.edge).startswith("<EdgeSocket tag=0x"), repr(self.edge))
+        expected = f"<EdgeSocket fd={self.transport.fileno()} tag={self.edge.tag:#x} "
+        self.assertTrue(repr(self.edge).startswith(expected), repr(self.edge))
         self.engine.settle()
         self.assertEqual(self.flags(), "writable reading")
         self.transport.pauseProducing()

@@ -9,7 +9,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.core.readiness import ET, IN, OUT
-from twisted_pipe.net.epoll import BATCH, Epoll, NotSupported
+from twisted_pipe.net.epoll import BATCH, Epoll, NotSupported, accept
 
 
 class EpollTests(SynchronousTestCase):
@@ -40,12 +40,12 @@ class EpollTests(SynchronousTestCase):
         self.assertEqual(sorted(self.epoll.wait(0)), [(IN, tag << 32 | tag) for tag in range(1, 20, 2)])
 
     def test_nothing(self) -> None:
-        self.assertEqual(list(self.epoll.wait(0)), [])
+        self.assertIsNone(self.epoll.wait(0))
 
     def test_modify(self) -> None:
         ours, _ = self.pair()
         self.epoll.add(ours.fileno(), IN, 1)
-        self.assertEqual(list(self.epoll.wait(0)), [])
+        self.assertIsNone(self.epoll.wait(0))
         self.epoll.modify(ours.fileno(), OUT, 2)
         self.assertEqual(list(self.epoll.wait(0)), [(OUT, 2)])
 
@@ -54,14 +54,14 @@ class EpollTests(SynchronousTestCase):
         self.epoll.add(ours.fileno(), IN, 1)
         theirs.send(b"x")
         self.epoll.remove(ours.fileno())
-        self.assertEqual(list(self.epoll.wait(0)), [])
+        self.assertIsNone(self.epoll.wait(0))
 
     def test_an_edge_comes_once(self) -> None:
         ours, theirs = self.pair()
         self.epoll.add(ours.fileno(), IN | ET, 1)
         theirs.send(b"x")
         self.assertEqual(list(self.epoll.wait(0)), [(IN, 1)])
-        self.assertEqual(list(self.epoll.wait(0)), [])
+        self.assertIsNone(self.epoll.wait(0))
         theirs.send(b"y")
         self.assertEqual(list(self.epoll.wait(0)), [(IN, 1)])
 
@@ -85,6 +85,19 @@ class EpollTests(SynchronousTestCase):
         self.epoll.remove(ours.fileno())
         self.assertEqual(self.epoll.control_calls, 3)
 
+    def test_waits_and_events_are_counted(self) -> None:
+        ours, theirs = self.pair()
+        self.assertEqual((self.epoll.waits, self.epoll.events), (0, 0))
+        self.epoll.add(ours.fileno(), IN | OUT, 1)
+        self.epoll.add(theirs.fileno(), OUT | ET, 2)
+        self.epoll.wait(0)
+        self.assertEqual((self.epoll.waits, self.epoll.events), (1, 2))
+        self.epoll.wait(0)
+        self.assertEqual((self.epoll.waits, self.epoll.events), (2, 3))
+        self.epoll.remove(ours.fileno())
+        self.epoll.wait(0)
+        self.assertEqual((self.epoll.waits, self.epoll.events), (3, 3))
+
     def test_errors_have_the_kernels_number(self) -> None:
         ours, _ = self.pair()
         fd = ours.fileno()
@@ -103,7 +116,7 @@ class EpollTests(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGALRM, previous)
         self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)  # again, should the first come before the wait
-        self.assertEqual(list(self.epoll.wait(10_000)), [])
+        self.assertIsNone(self.epoll.wait(10_000))
         self.assertTrue(seen)
 
     def test_close(self) -> None:
@@ -126,6 +139,28 @@ class EpollTests(SynchronousTestCase):
         error = self.assertRaises(NotSupported, Epoll)
         self.assertIn("plan9", str(error))
         self.assertIsInstance(error, ImportError)
+
+
+class AcceptTests(SynchronousTestCase):
+    """C{accept4}, without the address."""
+
+    def setUp(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.addCleanup(self.listener.close)
+
+    def test_accepted(self) -> None:
+        with socket.create_connection(self.listener.getsockname()) as client:
+            number = accept(self.listener.fileno())
+            self.assertEqual((os.get_blocking(number), os.get_inheritable(number)), (False, False))
+            with socket.socket(fileno=number) as accepted:
+                self.assertEqual(accepted.getpeername(), client.getsockname())
+
+    def test_nobody_waits(self) -> None:
+        self.assertRaises(BlockingIOError, accept, self.listener.fileno())
+
+    def test_errors_have_the_kernels_number(self) -> None:
+        self.assertEqual(self.assertRaises(OSError, accept, -1).errno, errno.EBADF)
 
 
 def _epoll_fds() -> list[int]:

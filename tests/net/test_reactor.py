@@ -36,13 +36,16 @@ class TurnTests(ReactorCase):
         posted = self.engine.statistics.posted
         transport.resumeProducing()
         transport.resumeProducing()
-        self.reactor.post(edge)
-        transport.write(b"y")
+        self.reactor.loop.post(edge)
+        transport.write(b"y")  # goes out at once
+        transport.write(b"z")  # is joined with what else is written in this turn
+        self.reactor.loop.post_write(edge)
         self.assertEqual(self.engine.statistics.posted, posted + 1)
         self.assertEqual(self.engine.statistics.queued, 1)
+        self.assertEqual((calls, peer.read()), ([], b"y"))
         self.engine.turn()
         self.assertEqual(calls, [b"x"])
-        self.assertEqual(peer.read(), b"y")
+        self.assertEqual(peer.read(), b"z")
         self.assertEqual(self.engine.statistics.queued, 0)
 
     def test_what_a_handler_posts_runs_in_the_next_turn(self) -> None:
@@ -96,11 +99,20 @@ class TurnTests(ReactorCase):
         """A handler that writes to another connection costs no second turn."""
         other, other_peer = self.engine.connect()
         self.engine.settle()
-        _transport, peer = self.engine.connect(Recorder(other.write))
+        seen: list[bytes] = []
+
+        def hand_on(data: bytes) -> None:
+            for part in (data, b", and", b" more"):
+                other.write(part)
+                seen.append(other_peer.read())
+
+        _transport, peer = self.engine.connect(Recorder(hand_on))
         self.engine.settle()
         peer.write(b"hand it on")
         self.engine.turn()
-        self.assertEqual(other_peer.read(), b"hand it on")
+        self.assertEqual(seen, [b"hand it on", b"", b""], "the first goes at once, the others are joined")
+        self.assertEqual(other_peer.read(), b", and more")
+        self.assertEqual(self.engine.statistics.queued, 0)
 
     def test_nested_iterate(self) -> None:
         """A handler that turns the reactor itself: the rest of the batch runs in there, once."""

@@ -10,6 +10,7 @@ also when the number was closed and reopened behind the reactor's back.)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["NO_TAG", "SLOT_MASK", "Registration", "SlotTable"]
 
@@ -26,14 +27,16 @@ class Registration:
     @ivar tag: the present tag, L{NO_TAG} while not in a table.
     @ivar events: the epoll events seen and not yet handled.
     @ivar posted: whether it stands in a queue (it is in at most one, once).
+    @ivar relay: who takes its bytes past all queues, None for nobody.
     """
 
-    __slots__ = ("events", "posted", "tag")
+    __slots__ = ("events", "posted", "relay", "tag")
 
     def __init__(self) -> None:
         self.tag = NO_TAG
         self.events = 0
         self.posted = False
+        self.relay: Any = None
 
 
 class SlotTable:

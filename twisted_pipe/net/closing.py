@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
 
-from twisted_pipe.net.transport import EdgeTransport
+from twisted_pipe.net.edge import EdgeSocket, edge_of
 
 __all__ = ["abort", "abort_when_sent", "can_half_close", "half_close"]
 
@@ -23,6 +23,8 @@ _LOOK_EVERY = 0.05
 
 def can_half_close(transport: Any) -> bool:
     """Whether its two directions end apart. Those of TLS do not: its end of sending ends the connection."""
+    if isinstance(transport, EdgeSocket):
+        return True
     if ISSLTransport.providedBy(transport) or getattr(transport, "TLS", False):
         return False
     return ITCPTransport.providedBy(transport) or IHalfCloseableDescriptor.providedBy(transport)
@@ -50,8 +52,9 @@ def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
 
     @param patience: seconds to wait for that at most; 0 for ever.
     """
-    if isinstance(transport, EdgeTransport) and not transport.TLS:
-        _Farewell(transport, clock, patience).look()
+    edge = edge_of(transport) if getattr(transport, "connected", False) else None
+    if edge is not None:
+        _Farewell(transport, edge, clock, patience).look()
     elif can_half_close(transport):
         transport.loseConnection()  # its buffer cannot be seen; a reset would lose it
     else:
@@ -61,8 +64,9 @@ def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
 class _Farewell:
     """Waits for one socket's send queue to be empty."""
 
-    def __init__(self, transport: EdgeTransport, clock: Any, patience: float) -> None:
+    def __init__(self, transport: Any, edge: EdgeSocket, clock: Any, patience: float) -> None:
         self._transport = transport
+        self._edge = edge
         self._clock = clock
         self._until = clock.seconds() + patience if patience else None
 
@@ -70,7 +74,7 @@ class _Farewell:
         if not self._transport.connected:
             return
         unsent = array.array("i", [0])
-        fcntl.ioctl(self._transport.socket.fileno(), termios.TIOCOUTQ, unsent)
+        fcntl.ioctl(self._edge.socket.fileno(), termios.TIOCOUTQ, unsent)
         if unsent[0] and (self._until is None or self._clock.seconds() < self._until):
             self._clock.callLater(_LOOK_EVERY, self.look)
         else:

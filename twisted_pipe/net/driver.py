@@ -11,7 +11,7 @@ downstream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -29,14 +29,13 @@ from twisted_pipe.interfaces import IPipeFilter
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
 from twisted_pipe.net.deadline import Deadline
-from twisted_pipe.net.edge import EdgeSocket
+from twisted_pipe.net.edge import edge_of
 from twisted_pipe.net.outcome import PipeOutcome
-from twisted_pipe.net.pump import Pump
+from twisted_pipe.net.relay import Relay
 from twisted_pipe.net.sink import ConsumerSink, Sink, SocketSink
 from twisted_pipe.net.source import ProducerSource, SocketSource, Source
-from twisted_pipe.net.spillfile import SpillDirectory, SpillFile
-from twisted_pipe.net.transport import EdgeTransport
-from twisted_pipe.units import format_size
+from twisted_pipe.net.spiller import Spiller
+from twisted_pipe.net.spillfile import SpillDirectory
 
 __all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
 
@@ -71,7 +70,6 @@ class EventPipe:
     @ivar done: fires with the L{PipeOutcome}, never fails. Cancelling it abandons the pipe.
     @ivar received: fires with None as soon as nothing more is read from the upstream, however long delivering takes: its
         connection can be let go. Never fails.
-    @ivar last_progress: when bytes last moved, in the clock's seconds.
     """
 
     def __init__(
@@ -86,6 +84,8 @@ class EventPipe:
         preread: bytes = b"",
         length: int | None = None,
         keep_open: bool = False,
+        store: str | None = None,
+        on_stored: Callable[[str, int], object] | None = None,
         name: str = "pipe",
     ) -> None:
         """
@@ -98,6 +98,9 @@ class EventPipe:
         @param preread: the first bytes of the stream, if they were read already.
         @param length: bytes of the whole stream, if known: it then ends by itself.
         @param keep_open: leave closing of both transports to the caller.
+        @param store: a path. Everything goes to a file, from which the downstream is fed, and which is put there when the stream is
+            whole (nginx C{cacheable}, C{proxy_store}), even if the downstream was lost before. What breaks off is not kept.
+        @param on_stored: then called with the path and the length.
         @param name: for logs and C{repr}.
         @raise TypeError: there is no clock.
         """
@@ -112,40 +115,34 @@ class EventPipe:
         self._upstream = upstream
         self._downstream = downstream
         self._keep_open = keep_open
+        self._store = store
+        self._on_stored = on_stored
         named = [entry if isinstance(entry, tuple) else (type(entry).__name__, entry) for entry in filters]
-        self._pipe = Pipe(limits, slab_pool(limits.buffer_size), named, length, preread)
-        self._spill_directory = spill or _default_spill
-        self._file: SpillFile | None = None
+        spill = spill or _default_spill
+        self._pipe = Pipe(
+            limits, slab_pool(limits.buffer_size), named, length, preread, spill.quota, cacheable=store is not None
+        )
+        self._spiller = Spiller(self._pipe, spill, store, self, self._turn)
         self._awaited: Deferred[Any] | None = None
         self._running = self._again = self._ended = False
         self._later: Any = None
-        self._started = self.last_progress = clock.seconds()
+        self._bulk = False  # the last read filled all it was given: the next may have more
+        self._started = self._progress = clock.seconds()
         self._pacer = Pacer(limits.limit_rate, self._started) if limits.limit_rate else None
         self._pacer_call: Any = None
         self._read_deadline = Deadline(clock, limits.read_timeout, self._read_timed_out)
         self._send_deadline = Deadline(clock, limits.send_timeout, self._send_timed_out)
-        edge = _edge_of(upstream)
-        self._pushed = None if edge is not None else ProducerSource(upstream)
-        self._source: Source = SocketSource(edge, self) if edge is not None else self._pushed  # type: ignore[assignment]
-        edge = _edge_of(downstream)
-        self._sink: Sink = SocketSink(edge) if edge is not None else ConsumerSink(downstream, limits.busy_size)
-        self._pump = self._make_pump(named, length)
+        source, sink = edge_of(upstream), edge_of(downstream)
+        self._pushed = None if source is not None else ProducerSource(upstream)
+        self._source: Source = SocketSource(source, self) if source is not None else self._pushed  # type: ignore[assignment]
+        self._sink: Sink = SocketSink(sink) if sink is not None else ConsumerSink(downstream, limits.busy_size)
+        # The fast path, where nothing but the sockets decides: no filter, no rate, no length.
+        self._relay: Relay | None = None
+        plain = not (named or limits.limit_rate or store) and length is None
+        if plain and source is not None and sink is not None and clock is source.transport.reactor:
+            self._relay = Relay(source, sink, self, limits.memory, self._started)
         self._sink.attach(self)  # a consumer that is gone says so at once
         self._turn()
-
-    def _make_pump(self, filters: Sequence[Any], length: int | None) -> Pump | None:
-        """The fast path, where nothing but the sockets decides: no filter, no rate, no length."""
-        source, sink = self._source, self._sink
-        direct = isinstance(source, SocketSource) and isinstance(sink, SocketSink)
-        if not direct or filters or length is not None or self._pacer is not None:
-            return None
-        return Pump(self._pipe, source.edge, sink.edge, self._moved, self.limits.buffer_size)  # type: ignore[attr-defined]
-
-    def _moved(self) -> None:
-        """The pump moved bytes, and nothing waits."""
-        self.last_progress = now = self._clock.seconds()
-        if self.limits.read_timeout:
-            self._read_deadline.restart(now)
 
     def __repr__(self) -> str:
         return f"<EventPipe {self.name} {'ended' if self._ended else repr(self._pipe)}>"
@@ -153,12 +150,22 @@ class EventPipe:
     @property
     def bytes_in(self) -> int:
         """Received so far."""
-        return self._pipe.bytes_in
+        return self._pipe.bytes_in + self._relayed
 
     @property
     def bytes_out(self) -> int:
         """Delivered so far."""
-        return self._pipe.bytes_out
+        return self._pipe.bytes_out + self._relayed
+
+    @property
+    def _relayed(self) -> int:
+        return self._relay.moved if self._relay is not None else 0
+
+    @property
+    def last_progress(self) -> float:
+        """When bytes last moved, in the clock's seconds."""
+        progress: float = self._progress
+        return progress if self._relay is None else max(progress, self._relay.last_progress)
 
     @property
     def bytes_spilled(self) -> int:
@@ -233,8 +240,36 @@ class EventPipe:
 
     def socket_ready(self) -> None:
         """A half of a socket may make progress."""
-        if self._pump is None or self._running or not self._pipe.empty or not self._pump.run():
+        relay = self._relay
+        if relay is not None and (relay.armed or relay.waiting):
+            relay.socket_ready()
+        else:
             self._turn()
+
+    # RelayOwner
+
+    def relay_blocked(self, relay: Relay, rest: bytes) -> None:
+        """The fast path has met a slow downstream."""
+        self._pipe.passed_by(rest)
+        self._turn()
+
+    def relay_ended(self, relay: Relay, error: OSError | None) -> None:
+        """The upstream has ended, with nothing left to deliver."""
+        if error is None:
+            self._pipe.did_end()
+        else:
+            self._pipe.did_fail(UpstreamFailed(error.strerror or str(error)))
+        self._turn()
+
+    def relay_lost(self, relay: Relay, reason: Failure) -> None:
+        """The upstream's transport was closed by somebody else."""
+        self.socket_lost(reason)
+
+    def relay_broken(self, relay: Relay, error: OSError, lost: int) -> None:
+        """The downstream failed."""
+        self._pipe.bytes_in += lost
+        self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
+        self._turn()
 
     def socket_lost(self, reason: Failure) -> None:
         """A transport was closed by somebody else."""
@@ -259,6 +294,8 @@ class EventPipe:
             return
         if self._ended:
             return
+        if self._relay is not None:
+            self._pipe.passed_by(self._relay.stop())
         self._running = True
         try:
             self._again = True
@@ -276,13 +313,15 @@ class EventPipe:
         while True:
             step = pipe.next_step(source.readable, sink.writable)
             if step is Step.READ:
+                if self._relay is not None and sink.writable and pipe.empty:
+                    break  # the fast path can do that
                 budget -= self._read(now)
             elif step is Step.WRITE:
                 budget -= self._write()
             elif step is Step.SEND_FILE:
                 budget -= self._send_file()
             elif step is Step.SPILL:
-                budget -= self._spill()
+                budget -= self._spiller.write()
             elif step is Step.AWAIT:
                 self._await()
             else:
@@ -298,11 +337,16 @@ class EventPipe:
             return
         came, went = pipe.bytes_in - came, pipe.bytes_out - went
         if came or went:
-            self.last_progress = now
+            self._progress = now
         _measure(self._read_deadline, pipe.wants_read and not source.readable, bool(came), now)
         _measure(self._send_deadline, pipe.wants_write and not sink.writable, bool(went), now)
         source.settle(pipe.wants_read)
         sink.settle(pipe.wants_write)
+        relay = self._relay
+        if relay is not None and pipe.empty and pipe.wants_read:
+            relay.arm()
+            if source.readable:
+                relay.source.transport.reactor.loop.post(relay.source)
 
     def _go_on(self) -> None:
         self._later = None
@@ -317,7 +361,13 @@ class EventPipe:
                 self._pacer_call = self._clock.callLater(max(pacer.delay(now), 0.001), self._paced)
                 return 0
         try:
-            got = self._source.read_into(self._pipe.read_view(most))
+            if self._bulk and pacer is None:
+                got = self._source.read_into_all(self._pipe.read_views())
+                self._bulk = got > self.limits.buffer_size
+            else:
+                view = self._pipe.read_view(most)
+                got = self._source.read_into(view)
+                self._bulk = got == len(view)
         except PipeError as error:
             self._pipe.did_fail(error)
             return 0
@@ -329,6 +379,7 @@ class EventPipe:
             if pacer is not None:
                 pacer.passed(got)
             return got
+        self._bulk = False
         if got == 0:
             self._pipe.did_end()
         return 0
@@ -348,53 +399,13 @@ class EventPipe:
         return sent
 
     def _send_file(self) -> int:
-        file = self._file
-        assert file is not None
-        offset, count = self._pipe.file_range(self._sink.file_part)
         try:
-            sent = self._sink.send_file(file, offset, count)
+            return self._spiller.send(self._sink)
         except PipeError as error:
             self._pipe.did_break(error)
-            return 0
         except OSError as error:
             self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
-            return 0
-        self._pipe.did_send_file(sent)
-        disk = self._pipe.disk
-        if not disk.outstanding:
-            # The next spill gets a new file: the socket may still be sending from the pages of this one.
-            file.close()
-            self._file = None
-        else:
-            file.forget(disk.read_offset)
-        return sent
-
-    def _spill(self) -> int:
-        try:
-            if self._file is None:
-                self._file = self._spill_directory.open(self._pipe.disk.piece)
-            written = self._file.write(self._pipe.disk.write_offset, self._pipe.spill_batch())
-        except OSError as error:
-            self._pipe.spill_failed()
-            _log.error(
-                "{pipe.name}: spill failed, going on without (the upstream waits for the client): {directory.path}: {why}",
-                pipe=self,
-                directory=self._spill_directory,
-                why=error.strerror or str(error),
-            )
-            return 0
-        if not self._pipe.bytes_spilled:
-            self._log_spilling()
-        self._pipe.did_spill(written)
-        return written
-
-    def _log_spilling(self) -> None:
-        _log.info(
-            "{pipe.name}: spill started: {held} wait for a slow client, the rest goes to {directory.path}",
-            pipe=self,
-            held=format_size(self._pipe.memory_bytes),
-            directory=self._spill_directory,
-        )
+        return 0
 
     def _await(self) -> None:
         """A filter waits for something: go on when it fires, which may be at once."""
@@ -418,6 +429,11 @@ class EventPipe:
     # the end
 
     def _read_timed_out(self) -> None:
+        if self._relay is not None and self._relay.last_progress > self._progress:
+            # bytes went past, and nobody moved the deadline for them
+            self._progress = self._relay.last_progress
+            self._read_deadline.restart(self._progress)
+            return
         self._pipe.did_fail(TimedOut(Side.UPSTREAM, "read timeout", self.limits.read_timeout))
         self._turn()
 
@@ -441,6 +457,8 @@ class EventPipe:
     def _end(self) -> None:
         self._ended = True
         pipe = self._pipe
+        if pipe.stored and self._spiller.keep() and self._on_stored is not None:
+            self._tell_stored(pipe)
         for problem in pipe.close():
             _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
         self._read_deadline.cancel()
@@ -457,11 +475,11 @@ class EventPipe:
                 awaited.cancel()
             except Exception:  # a filter's canceller must not keep the pipe from ending
                 _log.failure("{pipe.name}: cancelling what a filter waited for", pipe=self)
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._spiller.close()
         self._source.detach()
         self._sink.detach()
+        if self._relay is not None:
+            self._relay.stop()
         outcome = self._outcome()
         if not self._keep_open:
             self._close_transports(outcome)
@@ -470,11 +488,18 @@ class EventPipe:
         if not self.done.called:
             self.done.callback(outcome)
 
+    def _tell_stored(self, pipe: Pipe) -> None:
+        assert self._on_stored is not None and self._store is not None
+        try:
+            self._on_stored(self._store, pipe.bytes_spilled)
+        except Exception:  # the program's; this pipe has to end all the same
+            _log.failure("{pipe.name}: on_stored", pipe=self)
+
     def _outcome(self) -> PipeOutcome:
         pipe = self._pipe
         return PipeOutcome(
-            bytes_in=pipe.bytes_in,
-            bytes_out=pipe.bytes_out,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
             bytes_spilled=pipe.bytes_spilled,
             peak_memory=pipe.peak_memory,
             surplus=pipe.surplus,
@@ -508,13 +533,6 @@ def _measure(deadline: Deadline, waiting: bool, progressed: bool, now: float) ->
         deadline.stop()
     elif progressed or not deadline.running:
         deadline.restart(now)
-
-
-def _edge_of(transport: Any) -> EdgeSocket | None:
-    """The socket to work on directly, None for transports that have to be asked (TLS: its bytes are not the socket's)."""
-    if isinstance(transport, EdgeTransport) and not transport.TLS:
-        return transport.edge_socket()
-    return None
 
 
 _default_spill = SpillDirectory()

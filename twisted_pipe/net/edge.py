@@ -1,39 +1,38 @@
 """
 A stream socket under edge-triggered notification: its readiness, its one registration, its I/O.
 
-The whole contract is on this page. The reactor L{EdgeSocket.note}s what the kernel said and L{EdgeSocket.run}s the socket:
-the read half while it is readable and wanted, then, if the handler did not close it, the write half. Each half stops at its
-byte budget and is posted again, so nobody starves. All I/O on the socket goes through the methods here, because only they
-may clear readiness.
+The whole contract is on this page. The loop L{EdgeSocket.note}s what the kernel said and L{EdgeSocket.run}s the socket: the
+read half while it is readable and wanted, then, if the handler did not close it, the write half. Each half stops at its
+budget and is posted again, so nobody starves. Only I/O may clear readiness.
 
 Who handles a half is either the Twisted transport (C{doRead}, C{doWrite}) or an owner that took it over: an event pipe,
-which reads into its own buffers and sends from them.
+which reads into its own buffers and sends from them, or a relay, which passes bytes on to another socket.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Sequence
 from errno import EBADF, EINVAL, EIO, ENOBUFS, ESTALE, EUCLEAN
 from typing import TYPE_CHECKING, Any, Protocol
-
-from twisted.python import log
 
 from twisted_pipe.core.readiness import Readiness
 from twisted_pipe.core.slots import NO_TAG
 from twisted_pipe.errors import DiskFailed
 from twisted_pipe.interfaces import BytesLike
-from twisted_pipe.net.engine import Engine
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from twisted_pipe.net.loop import EventLoop
 
-__all__ = ["READ_BUDGET", "WOULD_BLOCK", "EdgeSocket", "SocketOwner"]
+
+__all__ = ["MOST_CALLS", "READ_BUDGET", "WOULD_BLOCK", "WRITE_BUDGET", "EdgeSocket", "SocketOwner", "edge_of"]
 
 READ_BUDGET = 256 * 1024  #: bytes one socket may read in a turn before the others have theirs
 WRITE_BUDGET = 512 * 1024  #: the same for writing
-_MOST_CALLS = 16  # of doRead or doWrite in a turn: a pull producer of single bytes would take the budget one by one
+MOST_CALLS = 16  #: reads, or calls of a pull producer, in a turn: single bytes would take the budget one by one
 WOULD_BLOCK = -1
 _NO_MEMORY_REST = 0.05  # seconds
 _FILE_ERRORS = (EIO, EBADF, EINVAL, ESTALE, EUCLEAN)  # of sendfile's two descriptors, these are the file's
@@ -51,119 +50,113 @@ class SocketOwner(Protocol):
 
 class EdgeSocket(Readiness):
     """
+    @ivar transport: whom it belongs to, a Twisted transport.
+    @ivar socket: non-blocking.
     @ivar reading: whether the transport wants C{doRead} (C{startReading} and C{stopReading} flip it, nothing else happens).
     @ivar writing: the same for C{doWrite}; or the owner of the write half has something to send.
+    @ivar running: whether its handlers are being run: what they want to send goes out when they return.
     @ivar reader: the owner of the read half, None for the transport itself.
     @ivar writer: the same for the write half.
-    @ivar budget: bytes left for the half that is running.
+    @ivar feeder: the relay that sends to it, None for nobody.
+    @ivar active: when it last had something to do, in the loop's seconds; for C{worker_connections}.
     """
 
-    __slots__ = ("budget", "reader", "reading", "running", "transport", "writer", "writing")
+    __slots__ = ("active", "feeder", "reader", "reading", "running", "socket", "transport", "writer", "writing")
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, sock: socket.SocketType) -> None:
         Readiness.__init__(self)
         self.transport = transport
+        self.socket = sock
         self.reading = False
         self.writing = False
         self.running = False
         self.reader: SocketOwner | None = None
         self.writer: SocketOwner | None = None
-        self.budget = 0
+        self.feeder: Any = None
+        self.active = 0.0
 
     def __repr__(self) -> str:
         names = ("readable", "writable", "pending_eof", "reading", "writing", "posted")
-        return f"<EdgeSocket tag={self.tag:#x} {' '.join(name for name in names if getattr(self, name)) or 'idle'}>"
+        facts = " ".join(name for name in names if getattr(self, name)) or "idle"
+        return f"<{type(self).__name__} fd={self.fd} tag={self.tag:#x} {facts}>"
 
     @property
     def open(self) -> bool:
         """Whether it is registered."""
         return self.tag != NO_TAG
 
+    @property
+    def fd(self) -> int:
+        """The descriptor's number, -1 when it is closed."""
+        return self.socket.fileno()
+
+    @property
+    def log_prefix(self) -> str:
+        """The "system" of what its handlers log."""
+        prefix: str = self.transport.logstr
+        return prefix
+
     # one turn
 
-    def run(self, reactor: Engine) -> None:
-        """Run both halves as far as readiness, interest and budget allow. Errors disconnect the transport."""
-        tag = self.tag
-        events, self.events = self.events, 0
+    def run(self, loop: EventLoop) -> None:
+        """
+        Run both halves as far as readiness, interest and budget allow. Errors disconnect the transport.
+
+        @raise BaseException: whatever a handler raises.
+        """
+        events = self.events
         if events:
+            self.events = 0
             self.note(events)
+        self.active = loop.now
+        transport = self.transport
+        tag = self.tag
         self.running = True
         try:
-            if not self.transport.connected:
-                self._run_half(reactor, self._run_connecting, False)
-            # A half that ended may have closed the connection; then the other half's event is stale.
-            if self.tag == tag and self.readable and (self.reading or self.reader is not None):
-                self._run_half(reactor, self._run_reading, True)
+            if not transport.connected:
+                self._run_connecting(loop)
+                if self.tag != tag:
+                    return
+            if self.readable:
+                # A half that ended may have closed the connection; then the other half's event is stale.
+                if self.reader is not None:
+                    self.reader.socket_ready()
+                elif self.reading:
+                    # doRead is looked up each time: abortConnection replaces it by one that reads nothing
+                    why = transport.doRead()
+                    if why and self.tag == tag:
+                        loop.disconnect(transport, why, True)
             if self.writable and self.writing:
-                if self.tag == tag:
-                    self._run_half(reactor, self._run_writing, False)
+                if self.tag != tag:
+                    loop.stale_events += 1
+                elif self.writer is not None and not transport.disconnecting:
+                    self.writer.socket_ready()
                 else:
-                    reactor.stale_events += 1
+                    why = transport.doWrite()
+                    if why and self.tag == tag:
+                        loop.disconnect(transport, why, False)
         finally:
             self.running = False
         # an owner that stopped at its budget comes back by itself
-        if self.tag == tag and (
-            (self.readable and self.reading)
-            or (self.writable and self.writing and (self.writer is None or self.transport.disconnecting))
-        ):
-            reactor.post(self)
+        if (
+            (self.readable and self.reading and self.reader is None)
+            or (self.writable and self.writing and (self.writer is None or transport.disconnecting))
+        ) and self.tag == tag:
+            loop.post(self)
 
-    def _run_half(self, reactor: Engine, work: Callable[[], BaseException | None], in_read: bool) -> None:
-        tag = self.tag
-        try:
-            why = work()
-        except BaseException as error:
-            # As in Twisted's own reactors: what application code raises is logged and ends its connection, nothing else.
-            why = error
-            log.err()
-        if why and self.tag == tag:
-            reactor.disconnect(self.transport, why, in_read)
-
-    def _run_reading(self) -> BaseException | None:
-        if self.reader is not None:
-            self.reader.socket_ready()
-            return None
-        self.budget = READ_BUDGET
-        transport = self.transport
-        before = READ_BUDGET + 1
-        calls = _MOST_CALLS
-        while self.readable and self.reading and calls and 0 < self.budget < before:
-            before = self.budget
-            calls -= 1
-            # doRead is looked up each time: abortConnection replaces it by one that reads nothing
-            why: BaseException | None = transport.doRead()
-            if why:
-                return why
-        return None
-
-    def _run_writing(self) -> BaseException | None:
-        transport = self.transport
-        if self.writer is not None and not transport.disconnecting:
-            self.writer.socket_ready()
-            return None
-        self.budget = WRITE_BUDGET
-        before = WRITE_BUDGET + 1
-        calls = _MOST_CALLS
-        while self.writable and self.writing and calls and 0 < self.budget < before:
-            before = self.budget
-            calls -= 1
-            why: BaseException | None = transport.doWrite()
-            if why:
-                return why
-        return None
-
-    def _run_connecting(self) -> BaseException | None:
+    def _run_connecting(self, loop: EventLoop) -> None:
         """Before the connection stands, doRead and doWrite are C{doConnect}: each event is good for one try."""
         readable, self.readable, self.writable = self.readable, False, False
         transport = self.transport
         if not (self.reading or self.writing):
-            return None
+            return
         # Either of the two, like stock Twisted, and not both: the first ends the attempt one way or the other.
         why: BaseException | None = transport.doRead() if self.reading else transport.doWrite()
         if transport.connected:
             self.writable = True
             self.readable = readable
-        return why
+        if why and self.open:
+            loop.disconnect(transport, why, False)
 
     # I/O for owners of a half; the transport has its own, by the same rules
 
@@ -175,7 +168,7 @@ class EdgeSocket(Readiness):
         @raise OSError: the connection is lost.
         """
         try:
-            got: int = self.transport.socket.recv_into(view)
+            got: int = self.socket.recv_into(view)
         except BlockingIOError:
             self.readable = False
             return WOULD_BLOCK
@@ -185,6 +178,19 @@ class EdgeSocket(Readiness):
         self.did_read(len(view), got)
         return got
 
+    def recv_into_all(self, views: Sequence[memoryview]) -> int:
+        """L{recv_into} with several views, filled one after the other."""
+        try:
+            got: int = self.socket.recvmsg_into(views)[0]
+        except BlockingIOError:
+            self.readable = False
+            return WOULD_BLOCK
+        except OSError:
+            self.readable = False
+            raise
+        self.did_read(sum(map(len, views)), got)
+        return got
+
     def send(self, views: Sequence[BytesLike]) -> int:
         """
         Send the bytes of at most IOV_MAX C{views}.
@@ -192,10 +198,8 @@ class EdgeSocket(Readiness):
         @return: how many bytes were taken, 0 if none (not writable any more).
         @raise OSError: the connection is lost.
         """
-        if len(views) == 1:
-            return self.send_view(views[0])
         try:
-            sent: int = self.transport.socket.sendmsg(views)
+            sent: int = self.socket.send(views[0]) if len(views) == 1 else self.socket.sendmsg(views)
         except BlockingIOError:
             self.writable = False
             return 0
@@ -219,19 +223,7 @@ class EdgeSocket(Readiness):
     def _try_again(self) -> None:
         if self.open:
             self.writable = True
-            self.transport.reactor.post(self)
-
-    def send_view(self, view: BytesLike) -> int:
-        """L{send} of one view, for the byte path."""
-        try:
-            sent: int = self.transport.socket.send(view)
-        except BlockingIOError:
-            self.writable = False
-            return 0
-        except OSError as error:
-            return self._send_failed(error)
-        self.did_write(len(view), sent)
-        return sent
+            self.transport.reactor.loop.post(self)
 
     def send_file(self, fd: int, offset: int, count: int) -> int:
         """
@@ -242,7 +234,7 @@ class EdgeSocket(Readiness):
         @raise OSError: the connection is lost.
         """
         try:
-            sent = os.sendfile(self.transport.socket.fileno(), fd, offset, count)
+            sent = os.sendfile(self.socket.fileno(), fd, offset, count)
         except BlockingIOError:
             self.writable = False
             return 0
@@ -254,3 +246,15 @@ class EdgeSocket(Readiness):
             raise DiskFailed("spilled bytes cannot be read: the file was truncated")
         # A short count may also come from the page cache: only EAGAIN says that the socket is full.
         return sent
+
+
+def edge_of(transport: Any) -> EdgeSocket | None:
+    """
+    The socket of C{transport} to work on directly; None for one that has to be asked: those of other reactors, and TLS, whose
+    bytes are not the socket's.
+    """
+    find = getattr(transport, "edge_socket", None)
+    if find is None or transport.TLS:
+        return None
+    found: EdgeSocket = find()
+    return found

@@ -13,6 +13,7 @@ from twisted_pipe.errors import DiskFailed
 from twisted_pipe.interfaces import BytesLike
 from twisted_pipe.net.edge import EdgeSocket, SocketOwner
 from twisted_pipe.net.spillfile import SpillFile
+from twisted_pipe.net.storefile import StoreFile
 
 __all__ = ["ConsumerSink", "Sink", "SocketSink"]
 
@@ -36,7 +37,7 @@ class Sink(Protocol):
     def write(self, parts: Sequence[BytesLike]) -> int:
         """Hand over C{parts}; returns how many bytes were taken. Raises C{OSError} when the downstream is lost."""
 
-    def send_file(self, file: SpillFile, offset: int, count: int) -> int:
+    def send_file(self, file: SpillFile | StoreFile, offset: int, count: int) -> int:
         """Hand over C{count} bytes of C{file} from C{offset}, likewise; C{DiskFailed} when the file cannot be read."""
 
     def settle(self, waiting: bool) -> None:
@@ -66,7 +67,7 @@ class SocketSink:
     def write(self, parts: Sequence[BytesLike]) -> int:
         return self.edge.send(parts)
 
-    def send_file(self, file: SpillFile, offset: int, count: int) -> int:
+    def send_file(self, file: SpillFile | StoreFile, offset: int, count: int) -> int:
         fd, within = file.locate(offset)
         return self.edge.send_file(fd, within, count)
 
@@ -101,7 +102,7 @@ class ConsumerSink:
         self._consumer.write(data)
         return len(data)
 
-    def send_file(self, file: SpillFile, offset: int, count: int) -> int:
+    def send_file(self, file: SpillFile | StoreFile, offset: int, count: int) -> int:
         try:
             data = file.read(offset, count)
         except (OSError, EOFError) as error:

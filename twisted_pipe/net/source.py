@@ -7,6 +7,7 @@ Both are asked alike: C{readable}, C{read_into}, C{settle}.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted_pipe.errors import PipeError, PipeFinished
@@ -24,6 +25,9 @@ class Source(Protocol):
 
     def read_into(self, view: memoryview) -> int:
         """As L{EdgeSocket.recv_into}; raises C{OSError} or C{PipeError} when the upstream is lost."""
+
+    def read_into_all(self, views: Sequence[memoryview]) -> int:
+        """As L{EdgeSocket.recv_into_all}, likewise."""
 
     def settle(self, wanted: bool) -> None:
         """After a turn: whether the pipe wants more."""
@@ -48,6 +52,9 @@ class SocketSource:
 
     def read_into(self, view: memoryview) -> int:
         return self.edge.recv_into(view)
+
+    def read_into_all(self, views: Sequence[memoryview]) -> int:
+        return self.edge.recv_into_all(views)
 
     def settle(self, wanted: bool) -> None:
         pass
@@ -134,6 +141,9 @@ class ProducerSource:
         if self._failure is not None:
             raise self._failure
         return 0
+
+    def read_into_all(self, views: Sequence[memoryview]) -> int:
+        return self.read_into(views[0])
 
     def settle(self, wanted: bool) -> None:
         producer = self._producer

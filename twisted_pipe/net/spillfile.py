@@ -16,16 +16,36 @@ import tempfile
 from collections.abc import Callable, Sequence
 
 from twisted_pipe.core.buffers import Data
+from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.net.diskthreads import DiskThreads
 
-__all__ = ["SpillDirectory", "SpillFile", "default_temp_path"]
+__all__ = ["SpillDirectory", "SpillFile", "default_temp_path", "write_parts"]
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
 def default_temp_path() -> str:
-    """C{/var/tmp}, which is on disk by convention, if it is there; else what C{tempfile} takes."""
-    return "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()
+    """C{/var/tmp}, which is on disk by convention, if it is there and is; else what C{tempfile} takes."""
+    if os.path.isdir("/var/tmp") and not _in_memory("/var/tmp"):
+        return "/var/tmp"
+    return tempfile.gettempdir()
+
+
+def _in_memory(path: str) -> bool:
+    """Whether C{path} lies on a tmpfs or ramfs, as far as C{/proc} tells."""
+    try:
+        device = os.stat(path).st_dev
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            lines = mounts.read().splitlines()
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        if before.split()[2:3] == [number]:
+            return after.split()[:1] in (["tmpfs"], ["ramfs"])
+    return False
 
 
 class SpillFile:
@@ -48,14 +68,15 @@ class SpillFile:
 
     def write(self, offset: int, parts: Sequence[Data]) -> int:
         """Write C{parts} (at most IOV_MAX) at C{offset}; returns how many bytes were written, which may be fewer."""
-        number, within = divmod(offset, self._piece)
-        fd = self._fds.get(number)
-        if fd is None:
-            fd = self._fds[number] = self._open()
-        written = os.pwritev(fd, parts, within)
-        if written == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return written
+        self.prepare(offset)
+        fd, within = self.locate(offset)
+        return write_parts(fd, parts, within)
+
+    def prepare(self, offset: int) -> None:
+        """Make a new file if a piece begins at C{offset}: then L{write} opens nothing, and may be called in any thread."""
+        number = offset // self._piece
+        if number not in self._fds:
+            self._fds[number] = self._open()
 
     def locate(self, offset: int) -> tuple[int, int]:
         """The descriptor and the offset in it where the byte at C{offset} lies; for sendfile."""
@@ -86,6 +107,18 @@ class SpillFile:
             _close(self._fds.popitem()[1])
 
 
+def write_parts(fd: int, parts: Sequence[Data], offset: int) -> int:
+    """
+    Write C{parts} (at most IOV_MAX) at C{offset}; returns how many bytes were written, which may be fewer. In any thread.
+
+    @raise OSError: as the disk says.
+    """
+    written = os.pwritev(fd, parts, offset)
+    if written == 0:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return written
+
+
 def _close(fd: int) -> None:
     """Network file systems may report at close what went wrong at some write; nobody needs the bytes any more."""
     with contextlib.suppress(OSError):
@@ -94,16 +127,32 @@ def _close(fd: int) -> None:
 
 class SpillDirectory:
     """
-    Where spill files are made.
+    Where spill files are made, and what the pipes that spill there share.
 
-    @param path: an existing, writable directory; default L{default_temp_path}.
+    @ivar path: the directory.
+    @ivar quota: bytes they may have on disk together.
+    @ivar threads: who writes while the disk is slow; None for nobody.
+    @ivar failures: how often the disk took no more.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(
+        self, path: str | None = None, quota: SpillQuota | None = None, threads: DiskThreads | None = None
+    ) -> None:
+        """
+        @param path: an existing, writable directory; default L{default_temp_path}.
+        """
         self.path = path or default_temp_path()
+        self.quota = quota if quota is not None else SpillQuota()
+        self.threads = threads
+        self.failures = 0
 
     def __repr__(self) -> str:
         return f"<SpillDirectory {self.path}>"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it lies on a file system that is memory: spilling there would be spilling from memory to memory."""
+        return _in_memory(self.path)
 
     def check(self) -> None:
         """
