@@ -18,7 +18,7 @@ class DefaultTests(SynchronousTestCase):
             {
                 "buffers": 8,
                 "buffer_size": 32 * KIB,
-                "busy_size": 64 * KIB,
+                "busy_size": 7 * 32 * KIB,
                 "buffering": True,
                 "max_temp_file_size": GIB,
                 "temp_file_write_size": 64 * KIB,
@@ -31,7 +31,7 @@ class DefaultTests(SynchronousTestCase):
 
     def test_sizes_follow_the_buffer(self) -> None:
         limits = PipeLimits(buffer_size=4 * KIB)
-        self.assertEqual((limits.busy_size, limits.temp_file_write_size), (8 * KIB, 8 * KIB))
+        self.assertEqual((limits.busy_size, limits.temp_file_write_size), (28 * KIB, 8 * KIB))
 
     def test_two_buffers_leave_one_to_read_into(self) -> None:
         self.assertEqual(PipeLimits(buffers=2, buffer_size=KIB).busy_size, KIB)

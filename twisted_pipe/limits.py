@@ -50,7 +50,7 @@ class PipeLimits:
     @ivar buffers: how many buffers (nginx C{proxy_buffers}, the number). Default 8, at least 2.
     @ivar buffer_size: bytes of one buffer (nginx C{proxy_buffers}, the size). Default 32 KiB.
     @ivar busy_size: bytes that may be handed to the client at once (nginx C{proxy_busy_buffers_size}); a buffer counts
-        whole however few of its bytes are unsent. Default two buffers; at least one, at most C{buffers - 1}.
+        whole however few of its bytes are unsent. At least one buffer, at most C{buffers - 1}, which is the default.
     @ivar buffering: whether to read ahead of a slow client at all (nginx C{proxy_buffering}). When off, one buffer is
         used and nothing is spilled.
     @ivar max_temp_file_size: bytes that may wait on disk at any one time, 0 to never spill. Default 1 GiB. Unlike
@@ -74,7 +74,7 @@ class PipeLimits:
     @busy_size.default
     def _busy_size_default(self) -> int:
         try:
-            return min(2, max(self.buffers - 1, 1)) * self.buffer_size
+            return max(self.buffers - 1, 1) * self.buffer_size
         except TypeError:
             return 1  # the validators refuse what is no number
 

@@ -126,7 +126,7 @@ def start_pipe(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         log_file = tmp_path / f"pipe{len(started)}.log"
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [*COMMAND, "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments],
+                [*COMMAND, "--access-log=on", "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

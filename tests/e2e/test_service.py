@@ -92,7 +92,7 @@ def _path(first: Path) -> str:
 OPTIONS = [
     *("listen", "upstream", "protocol", "filter", "request-filter", "buffering", "buffers", "busy-size", "temp-path"),
     *("max-temp-file-size", "temp-file-write-size", "limit-rate", "connect-timeout", "read-timeout", "send-timeout"),
-    *("idle-timeout", "lingering-timeout", "pid-file", "demo"),
+    *("idle-timeout", "lingering-timeout", "pid-file", "demo", "access-log", "worker-connections", "debug-events"),
 ]
 
 

@@ -1,5 +1,5 @@
 """
-Mistakes that somebody might make in C{core/}, to prove that the fuzz tests would notice.
+Mistakes that somebody might make in C{core/}, and on the fast path, to prove that the fuzz tests would notice.
 
 Each is a name, a module, and a replacement of text that stands in it exactly once: when the code changes, the mutation has to be
 looked at, too.
@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["MUTATIONS", "mutated_pipe"]
+__all__ = ["MUTATIONS", "SOCKET_MUTATIONS", "copied_modules", "mutated_modules", "mutated_pipe", "real_modules"]
 
 #: name -> (module of core, text, replacement)
 MUTATIONS: dict[str, tuple[str, str, str]] = {
@@ -24,18 +24,18 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "send memory before the disk": (
         "pipe",
-        "        if writable and self.has_output:\n            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE",
-        "        if writable and self.has_output:\n            return Step.WRITE if self._memory else Step.SEND_FILE",
+        "self.has_output and not self.cacheable:\n            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE",
+        "self.has_output and not self.cacheable:\n            return Step.WRITE if self._memory else Step.SEND_FILE",
     ),
     "leave the partial buffer out": (
         "pipe",
-        "            self._filled == self._pool.size or self.upstream is not Flow.OPEN or (",
-        "            self._filled == self._pool.size or (",
+        "            or self.upstream is not Flow.OPEN\n            or (",
+        "            or (",
     ),
     "hold the partial buffer until it is full": (
         "pipe",
-        "self.upstream is not Flow.OPEN or (writable and not reading)",
-        "self.upstream is not Flow.OPEN",
+        "            or ((writable or self.cacheable) and not reading)\n",
+        "",
     ),
     "one buffer too many": (
         "pipe",
@@ -44,7 +44,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "spill for a ready client": (
         "pipe",
-        "        if writable and self.has_output:\n",
+        "        if writable and self.has_output and not self.cacheable:\n",
         "        if writable and self.has_output and not (reading and self._may_spill):\n",
     ),
     "never spill": (
@@ -104,7 +104,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "pull filters without bound": (
         "pipe",
-        "while self._memory_bytes < self.limits.memory and len(self._memory) < MOST_SEGMENTS:",
+        "while self._memory_bytes < most and len(memory) < MOST_SEGMENTS:",
         "while True:",
     ),
     "end the filters before their input is passed on": (
@@ -127,6 +127,46 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        while self._memory:\n            self._release(self._memory.popleft())\n        self._memory_bytes = 0",
         "        self._memory_bytes = 0",
     ),
+    "read at once into more buffers than there may be": (
+        "pipe",
+        "while len(ahead) < _READ_AHEAD and self._slabs < self.limits.slabs:",
+        "while len(ahead) < _READ_AHEAD:",
+    ),
+    "keep buffers that a read was lent and did not fill": (
+        "pipe",
+        "        self._take_back()\n        if self._filling is not None and",
+        "        if self._filling is not None and",
+    ),
+    "lose buffers that a read was lent": (
+        "pipe",
+        "        self._take_back()\n        self._leave_filling()\n",
+        "        self._leave_filling()\n",
+    ),
+    "count all that was read at once to the first buffer": (
+        "pipe",
+        "            part = min(count, self._pool.size - self._filled)\n",
+        "            part = count\n",
+    ),
+    "do not pass on the first of what was read at once": (
+        "pipe",
+        "                self._pass_on()  # it is full\n",
+        "                self._filled = self._fed = 0\n",
+    ),
+    "let buffers go that were read into": (
+        "pipe",
+        "            if count:\n                self._pass_on()",
+        "            if count > 1:\n                self._pass_on()",
+    ),
+    "take back less than went past and was not taken": (
+        "pipe",
+        "            left = left[len(part) :]\n",
+        "            left = left[len(part) + 1 :]\n",
+    ),
+    "do not pass on what went past and was not taken": (
+        "pipe",
+        "            if self._filled == self._pool.size:\n                self._pass_on()\n",
+        "            if self._filled == self._pool.size:\n                self._leave_filling()\n",
+    ),
     "the file ends where it was read": (
         "disk",
         "        self.write_offset += count\n",
@@ -144,8 +184,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a write crosses two files": (
         "disk",
-        ", self.piece - self.write_offset % self.piece)",
-        ", self.piece)",
+        ", self.piece - self.write_offset % self.piece, ",
+        ", self.piece, ",
     ),
     "a read crosses two files": (
         "disk",
@@ -207,3 +247,216 @@ def mutated_pipe(name: str) -> tuple[Any, Any]:
         return mutant.Pipe, mutant.Step
     finally:
         sys.modules.update(modules)
+
+
+#: What a life on sockets works with, in the order of their imports: each knows those before it.
+_SOCKET_MODULES = {
+    "splice": "twisted_pipe.net.splice",
+    "relay": "twisted_pipe.net.relay",
+    "driver": "twisted_pipe.net.driver",
+    "tcp_session": "twisted_pipe.proxies.tcp_session",
+    "tcp": "twisted_pipe.proxies.tcp",
+}
+
+#: The same for what only a life on sockets can notice: name -> (one of these modules, text, replacement).
+SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
+    "go on although the sink takes less": (
+        "relay",
+        "        if sent < got:\n            self._block(data[sent:])\n        elif got == self._size:",
+        "        if got == self._size:",
+    ),
+    "go on although the sink takes less, in the loop": (
+        "relay",
+        "        if sent < got:\n            self._block(data[sent:])\n        return",
+        "        return",
+    ),
+    "keep what was sent": (
+        "relay",
+        "            self._block(data[sent:])\n        return",
+        "            self._block(data)\n        return",
+    ),
+    "drop what a kernel pipe holds when the sink takes less": (
+        "relay",
+        "            self._failed_to_send(error, pipe)\n",
+        "            self._failed_to_send(error, b'')\n",
+    ),
+    "do not read a kernel pipe back": (
+        "relay",
+        "        content = rest.read_back()\n",
+        "        content = b''\n",
+    ),
+    "give the owner nothing back": (
+        "relay",
+        "self._owner.relay_blocked(self, self.stop())",
+        "self._owner.relay_blocked(self, self.stop()[:0])",
+    ),
+    "do not count what one read moved": (
+        "relay",
+        "        self.moved += sent\n        self.last_progress = now\n",
+        "        self.last_progress = now\n",
+    ),
+    "do not count what the loop moved": (
+        "relay",
+        "        self.moved += sent\n        if sent < got:\n            self._block(data[sent:])\n        return",
+        "        if sent < got:\n            self._block(data[sent:])\n        return",
+    ),
+    "do not count what was spliced": (
+        "relay",
+        "                self.moved += pipe.empty(",
+        "                pipe.empty(",
+    ),
+    "do not count what the sink took later": (
+        "relay",
+        "                self.moved += sent\n                self._rest = rest",
+        "                self._rest = rest",
+    ),
+    "do not count what the sink took later of a kernel pipe": (
+        "relay",
+        "                    self.moved += rest.empty(",
+        "                    rest.empty(",
+    ),
+    "send again what the sink took later": (
+        "relay",
+        "                self._rest = rest = rest[sent:]\n",
+        "                rest = rest[sent:]\n",
+    ),
+    "rest for ever once the sink was full": (
+        "relay",
+        "        self.arm()\n        if self.source.readable:\n",
+        "        if self.source.readable:\n",
+    ),
+    "leave what came while the sink was full": (
+        "relay",
+        "        self.arm()\n        if self.source.readable:\n",
+        "        self.arm()\n        if not self.source.readable:\n",
+    ),
+    "forget that bulk is there": (
+        "relay",
+        "            source.readable = True\n            if source.relay is self:\n",
+        "            if source.relay is self:\n",
+    ),
+    "take a full read for all there is": (
+        "relay",
+        "        if got == self._size:\n            source.readable = True\n        elif not got:",
+        "        if not got:",
+    ),
+    "do not come back when the budget is used up": (
+        "relay",
+        "        if source.readable and source.relay is self:\n            self._loop.post(source)\n",
+        "",
+    ),
+    "overlook the end": (
+        "relay",
+        "        if not got:\n            self._end(None)\n            return False\n",
+        "",
+    ),
+    "overlook the end when splicing": (
+        "relay",
+        "        if not pipe.held:\n            pipes.give_back(pipe)\n            self._end(None)\n",
+        "        if not pipe.held:\n            pipes.give_back(pipe)\n            source.readable = False\n",
+    ),
+    "take a failure for the end": (
+        "relay",
+        "        self._owner.relay_ended(self, error)\n",
+        "        self._owner.relay_ended(self, None)\n",
+    ),
+    "splice more than the buffers hold": (
+        "relay",
+        "min(self._most, pipe.size)",
+        "pipe.size",
+    ),
+    "read more than the buffers hold": (
+        "relay",
+        "        self._size = min(most, _SMALL)\n",
+        "        self._size = _SMALL\n",
+    ),
+    "go on after it was stopped": (
+        "relay",
+        "        if self.source.relay is self:\n            self.source.relay = None\n",
+        "",
+    ),
+    "do nothing with much, nor with the end": (
+        "relay",
+        "        elif self.source.relay is self:\n            self.drain(self._loop.now)\n",
+        "",
+    ),
+    "keep the kernel pipe": (
+        "relay",
+        "            raise\n        pipes.give_back(pipe)\n",
+        "            raise\n",
+    ),
+    "empty a kernel pipe without counting": (
+        "splice",
+        "        self.held -= sent\n",
+        "",
+    ),
+    "hold less than was received": (
+        "splice",
+        "        self.held = got\n",
+        "        self.held = max(got - 1, 0)\n",
+    ),
+    "lose what a relay gives back": (
+        "driver",
+        "        self._pipe.passed_by(rest)\n",
+        "",
+    ),
+    "count only what the pipe delivered": (
+        "driver",
+        "        return self._pipe.bytes_out + self._relayed\n",
+        "        return self._pipe.bytes_out\n",
+    ),
+    "arm a relay and leave what is there": (
+        "driver",
+        "            if source.readable:\n                relay.source",
+        "            if not source.readable:\n                relay.source",
+    ),
+    "forget what the relay moved before the pipe": (
+        "tcp_session",
+        "        way.passed += relay.moved\n",
+        "",
+    ),
+    "lose what the relay gives back to the session": (
+        "tcp_session",
+        "self._pipe(way, source, sink, (), rest)",
+        "self._pipe(way, source, sink, (), b'')",
+    ),
+    "leave what the client sent while the upstream was connecting": (
+        "tcp_session",
+        "            elif relay.source.readable:\n",
+        "            elif not relay.source.readable:\n",
+    ),
+}
+
+
+def real_modules() -> dict[str, ModuleType]:
+    """The modules that L{tests.fuzz.streams} works with, as they are."""
+    return {name: import_module(full) for name, full in _SOCKET_MODULES.items()}
+
+
+def mutated_modules(name: str) -> dict[str, ModuleType]:
+    """These modules with the mutation C{name}, which those that come after the mutated one have imported, too."""
+    return _remade(name, *SOCKET_MUTATIONS[name])
+
+
+def copied_modules() -> dict[str, ModuleType]:
+    """These modules made anew, as they are."""
+    return _remade("none", "splice", "import os\n", "import os\n")
+
+
+def _remade(name: str, where: str, text: str, replacement: str) -> dict[str, ModuleType]:
+    found = real_modules()
+    saved = {full: sys.modules[full] for full in _SOCKET_MODULES.values()}
+    order = list(_SOCKET_MODULES)
+    try:
+        for part in order[order.index(where) :]:
+            full = _SOCKET_MODULES[part]
+            source = inspect.getsource(found[part])
+            if part == where:
+                if source.count(text) != 1:
+                    raise AssertionError(f"mutation {name!r}: its text stands {source.count(text)} times in {full}")
+                source = source.replace(text, replacement)
+            found[part] = sys.modules[full] = ModuleType(full)
+            exec(compile(source, f"<{full}: {name}>", "exec"), found[part].__dict__)
+        return found
+    finally:
+        sys.modules.update(saved)

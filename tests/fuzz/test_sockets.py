@@ -1,79 +1,93 @@
 """
-The driver on real sockets, by the fast path and by the general one: random writes, reads, stalls and ends.
+Streams on real sockets (L{tests.fuzz.streams}): whichever way they go, the same arrives.
 
-A pipe without filters passes bytes by (L{twisted_pipe.net.pump}) while nothing waits; a rate limit that nothing reaches keeps it
-on the general path. Both have to deliver the same stream, spills and all.
+150 seeds by default; C{TWISTED_PIPE_FUZZ_SOCKET_SEEDS} asks for another number, C{TWISTED_PIPE_FUZZ_SOCKET_FIRST} for another
+first seed.
 """
 
 from __future__ import annotations
 
 import os
-import random
-import socket
+from types import ModuleType
 
-from tests.net.fakes import Engine, PipeCase, WatchedSpill
-from twisted_pipe.limits import PipeLimits
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fuzz.mutations import SOCKET_MUTATIONS, copied_modules, mutated_modules, real_modules
+from tests.fuzz.streams import WAYS, Facts, live
 
 SEEDS = int(os.environ.get("TWISTED_PIPE_FUZZ_SOCKET_SEEDS", "150"))
-NO_LIMIT = 10**12
+FIRST = int(os.environ.get("TWISTED_PIPE_FUZZ_SOCKET_FIRST", "0"))
+MUTATION_SEEDS = 150
 
 
-class SocketFuzzTests(PipeCase):
-    """Each seed is lived twice: past the pipe where possible, and through it."""
+class SocketFuzzTests(SynchronousTestCase):
+    """
+    Each seed is lived by each way.
+
+    Seen to fail for each mutation of C{SOCKET_MUTATIONS}, which L{SocketMutationTests} applies one by one.
+    """
 
     def setUp(self) -> None:
-        PipeCase.setUp(self)
-        path = self.mktemp()
-        os.mkdir(path)
-        self.spill = WatchedSpill(path)
+        self.path = self.mktemp()
+        os.mkdir(self.path)
 
-    def live(self, seed: int, limit_rate: int) -> tuple[bool, bool]:
-        """Whether it spilled, and whether it was passed by."""
-        rng = random.Random(seed)
-        engine = Engine(self)
-        self.clock = engine.reactor  # type: ignore[assignment]
-        up, server = engine.connect()
-        down, client = engine.connect()
-        down.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, rng.choice([4096, 65536]))
-        engine.settle()
-        size = rng.choice([100, 4096])
-        limits = PipeLimits(
-            buffers=rng.randint(2, 4),
-            buffer_size=size,
-            max_temp_file_size=rng.choice([0, 50_000, 1 << 30]),
-            limit_rate=limit_rate,
-        )
-        stream = rng.randbytes(rng.choice([0, 1, 5000, 300_000]))
-        pipe = self.pipe(up, down, (), limits, name=f"seed {seed}")
-        patient = rng.random() < 0.5  # the end comes only when everything has arrived: nothing else wakes the pipe
-        got, sent, most = bytearray(), 0, 5000
-        while not (client.ended or client.reset):
-            most -= 1
-            self.assertTrue(most, f"seed {seed}: no end in sight: {pipe!r}")
-            if sent < len(stream) and rng.random() < 0.7:
-                sent += server.write(stream[sent : sent + rng.choice([1, 64, size, 10 * size, 100_000])])
-            elif sent == len(stream) and not server.ended and (len(got) == sent if patient else rng.random() < 0.3):
-                server.ended = True
-                server.half_close()
-            if rng.random() < 0.6:
-                got += client.read(rng.choice([1, 1000, 1 << 20]))
-            engine.turn(rng.randint(1, 3))
-            if rng.random() < 0.05:
-                engine.clock.advance(0.05)
-        self.assertEqual(bytes(got), stream, f"seed {seed}: {len(got)} of {len(stream)} bytes")
-        engine.settle()
-        outcome = self.outcome(pipe)
-        self.assertEqual((outcome.bytes_in, outcome.bytes_out), (len(stream), len(stream)), f"seed {seed}")
-        self.assertTrue(outcome.clean, f"seed {seed}: {outcome}")
-        return outcome.bytes_spilled > 0, outcome.peak_memory < outcome.bytes_in
+    def live(self, way: str) -> list[Facts]:
+        return [live(seed, way, self.path, real_modules()) for seed in range(FIRST, FIRST + SEEDS)]
 
-    def test_both_ways_deliver_the_same(self) -> None:
-        spilled = passed_by = 0
-        for seed in range(SEEDS):
-            for limit_rate in (0, NO_LIMIT):
-                facts = self.live(seed, limit_rate)
-                spilled += facts[0]
-                passed_by += facts[1] and not limit_rate
-        self.assertTrue(
-            spilled > SEEDS // 5 and passed_by > SEEDS // 5, f"{spilled} spilled, {passed_by} were passed by"
-        )
+    def often(self, facts: list[Facts], **least: int) -> None:
+        """Of a hundred lives, in so many at least it happened."""
+        for name, count in least.items():
+            found = sum(bool(getattr(fact, name)) for fact in facts)
+            self.assertTrue(100 * found >= count * len(facts), f"{name}: {found} of {len(facts)}")
+
+    def test_fast(self) -> None:
+        """Most streams pass by the pipe, large ones through the kernel; what a slow client does not take goes through the pipe."""
+        facts = self.live("fast")
+        self.often(facts, relayed=50, spliced=25, spilled=8, mixed=8, broken=5)
+
+    def test_general(self) -> None:
+        facts = self.live("general")
+        self.often(facts, spilled=8, broken=5)
+        self.assertEqual(sum(fact.relayed + fact.spliced for fact in facts), 0)
+
+    def test_session(self) -> None:
+        facts = self.live("session")
+        self.often(facts, relayed=50, spliced=25, spilled=8, mixed=8, broken=5)
+
+
+class SocketMutationTests(SynchronousTestCase):
+    """Each mutation of the fast path is found within C{MUTATION_SEEDS} seeds, on one way or the other."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        os.mkdir(self.path)
+
+    def test_none(self) -> None:
+        """It is the mutation that is found, and not that the modules are made anew."""
+        modules = copied_modules()
+        self.assertFalse(any(self.dies(seed, way, modules) for seed in range(MUTATION_SEEDS) for way in WAYS))
+
+    def dies(self, seed: int, way: str, modules: dict[str, ModuleType]) -> bool:
+        """Whether the mutation is noticed."""
+        try:
+            live(seed, way, self.path, modules)
+        except Exception:  # Broken, or the mutation made nonsense of the code: found either way
+            return True
+        finally:
+            logged = self.flushLoggedErrors()
+        return bool(logged)
+
+
+def _test_of(name: str) -> None:
+    def test(self: SocketMutationTests) -> None:
+        modules = mutated_modules(name)
+        if any(self.dies(seed, way, modules) for seed in range(MUTATION_SEEDS) for way in ("fast", "session")):
+            return
+        self.fail(f"the mutation {name!r} lived through {MUTATION_SEEDS} seeds")
+
+    test.__doc__ = f"The mutation {name!r} is found."
+    setattr(SocketMutationTests, "test_" + name.replace(" ", "_").replace("-", "_").replace(",", ""), test)
+
+
+for _name in SOCKET_MUTATIONS:
+    _test_of(_name)

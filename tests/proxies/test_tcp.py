@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
 from collections.abc import Callable
 from itertools import permutations
 from typing import Any
@@ -18,6 +20,8 @@ from tests.net.fakes import Engine, MemoryTransport, Peer, WatchedSpill
 from twisted_pipe.filters.base import PipeFilter
 from twisted_pipe.interfaces import Direction, FilterContext
 from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net import bare
+from twisted_pipe.net.connections import NoRoom
 from twisted_pipe.net.driver import slab_pool
 from twisted_pipe.proxies.tcp import TcpProxyFactory, TcpProxySettings
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
@@ -48,8 +52,20 @@ class FakeEndpoint:
         self.cancelled += 1
 
 
+def timers_left(clock: Any, factory: TcpProxyFactory) -> list[Any]:
+    """The delayed calls that are still there although all sessions are over; that of the watch goes with the factory."""
+    left = [call for call in clock.getDelayedCalls() if call.func != factory.watch._look]
+    factory.shutdown()
+    return left or list(clock.getDelayedCalls())
+
+
 class ProxyCase(SynchronousTestCase):
+    """
+    @ivar client_name: how a client reads in the log.
+    """
+
     settings = SETTINGS
+    client_name = "127.0.0.1:4321"
 
     def setUp(self) -> None:
         self.engine = Engine(self)
@@ -87,14 +103,16 @@ class ProxyCase(SynchronousTestCase):
         return client, self.accept()
 
     def fill(self, peer: Peer, data: bytes) -> int:
-        """As much of C{data} as goes in while nobody takes it out."""
-        sent = 0
-        while sent < len(data):
+        """As much of C{data} as goes in while nobody takes it out, and nobody waits for that."""
+        sent = stalls = 0
+        while sent < len(data) and stalls < 2:
             now = peer.write(data[sent:])
-            if not now:
-                break
             sent += now
             self.engine.settle()
+            stalls = 0 if now else stalls + 1
+            if stalls:
+                self.engine.lose_patience()
+        self.engine.lose_patience()
         return sent
 
     def drain(self, peer: Peer) -> bytes:
@@ -112,7 +130,7 @@ class ProxyCase(SynchronousTestCase):
         self.assertEqual(self.factory.sessions, set())
         self.assertEqual(self.factory.statistics().active, 0)
         self.assertEqual(self.engine.statistics.registered, self.registered)
-        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+        self.assertEqual(timers_left(self.engine.reactor, self.factory), [])
         self.assertEqual(slab_pool(SIZE).statistics().in_use, self.slabs)
         self.assertEqual(self.spill.fds, [])
 
@@ -121,6 +139,8 @@ class ProxyCase(SynchronousTestCase):
 
 
 class SessionTests(ProxyCase):
+    cancelled = 1  # connecting, when the service is shut down
+
     def test_both_directions(self) -> None:
         client, server = self.session()
         client.write(b"question")
@@ -267,7 +287,7 @@ class SessionTests(ProxyCase):
         self.assert_over()
 
     def test_statistics(self) -> None:
-        client, server = self.session()
+        client, server = self.session(attrs.evolve(SETTINGS, access_log=True))
         client.write(b"question")
         server.write(b"an answer")
         self.engine.settle()
@@ -285,13 +305,31 @@ class SessionTests(ProxyCase):
             (1, 0, 9, 8),
         )
         line = self.last_line(logs)
-        self.assertTrue(line.startswith("127.0.0.1:4321 -> origin:80: close after 0.000 s"), line)
+        self.assertTrue(line.startswith(f"{self.client_name} -> origin:80: close after 0.000 s"), line)
         self.assertTrue(line.endswith("9 B to the client, 8 B to the upstream: finished"), line)
 
+    def test_access_log(self) -> None:
+        """A line for each session that begins and for each that ends well, but only for who wants them."""
+        for wanted in (False, True):
+            with capturedLogs() as logs:
+                client, server = self.session(attrs.evolve(SETTINGS, access_log=wanted))
+                for peer in (client, server):
+                    peer.half_close()
+                self.engine.settle()
+                self.assert_over()
+            lines = [str(formatEvent(event)).partition(" -> origin:80: ")[2] for event in logs]
+            ends = "close after 0.000 s: 0 B to the client, 0 B to the upstream: finished"
+            self.assertEqual(lines, ["open", ends] if wanted else [])
+
     def test_repr(self) -> None:
-        self.session()
+        """A relay each way, until a downstream is slow."""
+        _client, server = self.session()
         (session,) = self.factory.sessions
-        self.assertIn("<TcpSession 127.0.0.1:4321 -> origin:80 response=<EventPipe", repr(session))
+        start = f"<TcpSession {self.client_name} -> origin:80 response="
+        relays = repr(session)
+        self.assertTrue(relays.startswith(f"{start}<Relay armed 0 bytes> request=<Relay armed"), relays)
+        self.fill(server, bytes(600 << 10))
+        self.assertTrue(repr(session).startswith(f"{start}<EventPipe"), repr(session))
 
     def test_sessions_do_not_mix(self) -> None:
         pairs = [self.session() for _ in range(5)]
@@ -315,7 +353,7 @@ class SessionTests(ProxyCase):
         self.fill(server, bytes(600 << 10))
         self.factory.shutdown()
         self.engine.settle()
-        self.assertEqual(self.endpoint.cancelled, 1)
+        self.assertEqual(self.endpoint.cancelled, self.cancelled)
         for peer in (client, server, waiting):
             self.drain(peer)
             self.assertTrue(peer.ended or peer.reset)
@@ -429,7 +467,7 @@ class ConnectingTests(ProxyCase):
         end.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.endpoint.cancelled, 1)
         self.assertEqual(self.factory.sessions, set())
-        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+        self.assertEqual(timers_left(self.engine.reactor, self.factory), [])
         self.assertEqual(self.factory.statistics().connect_failures, 0)
 
     def test_an_upstream_that_comes_after_all(self) -> None:
@@ -584,6 +622,8 @@ class FilterFactory:
 
 
 class FilterTests(ProxyCase):
+    client_port: int | None = 4321
+
     def test_each_direction_has_its_own(self) -> None:
         response, request = FilterFactory(Shout), FilterFactory(PipeFilter)
         client, server = self.session(attrs.evolve(SETTINGS, response_filters=(response,), request_filters=(request,)))
@@ -593,7 +633,8 @@ class FilterTests(ProxyCase):
         self.assertEqual((server.read(), client.read()), (b"question", b"ANSWER"))
         (context,) = response.contexts
         self.assertEqual((context.direction, context.clock), (Direction.RESPONSE, self.engine.reactor))
-        self.assertEqual((context.client.port, context.upstream.port), (4321, 4321))
+        ports = [getattr(address, "port", None) for address in (context.client, context.upstream)]
+        self.assertEqual(ports, [self.client_port] * 2)
         self.assertEqual(request.contexts[0].direction, Direction.REQUEST)
 
     def test_cannot_be_built(self) -> None:
@@ -624,6 +665,164 @@ class FilterTests(ProxyCase):
                 peer.read()
                 self.assertTrue(peer.ended or peer.reset)
             self.assert_over()
+
+
+class BareCase(ProxyCase):
+    """
+    Nothing but sockets: the client is handed over by the listener, the upstream is a listening UNIX socket.
+
+    @ivar listener: that of the upstream.
+    """
+
+    client_name = "unix"
+
+    def setUp(self) -> None:
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.listener.close)
+        self.listener.bind("")  # an abstract name, any that is free
+        self.listener.listen()
+        self.listener.setblocking(False)
+        self.address: Any = os.fsdecode(self.listener.getsockname())
+        ProxyCase.setUp(self)
+
+    def make(self, settings: TcpProxySettings) -> TcpProxyFactory:
+        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint, self.address)])
+        return TcpProxyFactory(group, settings, self.spill, self.engine.reactor)
+
+    def connect(self) -> Peer:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        peer = Peer(theirs)
+        self.addCleanup(peer.close)
+        self.factory.socket_accepted(ours)
+        return peer
+
+    def accept(self) -> Peer:
+        peer = Peer(self.listener.accept()[0])
+        self.addCleanup(peer.close)
+        self.engine.settle()
+        return peer
+
+    def assert_over(self) -> None:
+        self.assertEqual(self.endpoint.attempts, [], "it is the address that counts")
+        super().assert_over()
+
+
+class BareSessionTests(BareCase, SessionTests):
+    cancelled = 0
+
+
+class BareTimeTests(BareCase, TimeTests):
+    pass
+
+
+class BareFilterTests(BareCase, FilterTests):
+    client_port = None
+
+
+class BareConnectingTests(BareCase):
+    def test_refused(self) -> None:
+        self.listener.close()
+        with capturedLogs() as logs:
+            client = self.connect()
+            self.engine.settle()
+        client.read()
+        self.assertTrue(client.ended)
+        self.assertIn("upstream origin:80 cannot be reached: Connection refused", self.last_line(logs))
+        self.assert_over()
+        self.assertEqual(self.factory.statistics().connect_failures, 1)
+
+    def full(self) -> None:
+        """From now on the upstream is a TCP socket that nobody can connect to: whoever tries, waits."""
+        self.listener.close()
+        self.listener = socket.socket()
+        self.addCleanup(self.listener.close)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(0)
+        self.address = self.listener.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            self.addCleanup(each.close)
+            each.setblocking(False)
+            each.connect_ex(self.address)
+        self.factory = self.make(self.settings)
+
+    def test_refused_by_tcp(self) -> None:
+        """Which says so later, by an event."""
+        self.full()
+        self.listener.close()
+        with capturedLogs() as logs:
+            client = self.connect()
+            self.engine.settle()
+        client.read()
+        self.assertTrue(client.ended)
+        self.assertIn("upstream origin:80 cannot be reached: Connection refused", self.last_line(logs))
+        self.assert_over()
+        self.assertEqual(self.factory.statistics().connect_failures, 1)
+
+    def test_timeout(self) -> None:
+        self.full()
+        client = self.connect()
+        with capturedLogs() as logs:
+            self.engine.advance(9.9)
+            self.assertEqual(len(self.factory.sessions), 1)
+            self.engine.advance(0.2)
+        self.assertEqual(len(self.factory.sessions), 0)
+        client.read()
+        self.assertTrue(client.ended)
+        self.assertIn("cannot be reached: no connection within 10.0 s", self.last_line(logs))
+        self.assert_over()
+        self.assertEqual(self.factory.statistics().connect_failures, 1)
+
+    def test_aborted_while_connecting(self) -> None:
+        self.full()
+        client = self.connect()
+        self.engine.settle()
+        (session,) = self.factory.sessions
+        self.factory.shutdown()
+        self.engine.settle()
+        client.read()
+        self.assertTrue(client.ended or client.reset)
+        self.assert_over()
+        self.assertEqual(repr(session).count("response=None"), 1)
+
+    def test_closed_to_make_room_while_connecting(self) -> None:
+        """C{worker_connections} closes a client that is idle for long: its session must not outlive it."""
+        self.full()
+        client = self.connect()
+        self.engine.advance(2)
+        connections = self.engine.reactor.connections
+        connections.limit = self.engine.statistics.registered
+        connections.make()
+        self.assertEqual(self.engine.statistics.drained, 1)
+        self.engine.settle()
+        client.read()
+        self.assertTrue(client.ended)
+        self.assert_over()
+
+    def test_whoever_has_just_come_is_not_idle(self) -> None:
+        """Not even before the first event."""
+        self.engine.advance(10, 1)
+        self.connect()
+        connections = self.engine.reactor.connections
+        connections.limit = self.engine.statistics.registered
+        self.assertRaises(NoRoom, connections.make)
+        self.assertEqual(self.engine.statistics.drained, 0)
+
+    def test_no_descriptor(self) -> None:
+        """For the upstream's socket: that session is lost, and the client told."""
+
+        def exhausted(*_: object) -> Any:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(bare.socket, "SocketType", exhausted)
+        with capturedLogs() as logs:
+            client = self.connect()
+            self.engine.settle()
+        client.read()
+        self.assertTrue(client.ended)
+        self.assertIn("upstream origin:80 cannot be reached: Too many open files", self.last_line(logs))
+        self.assert_over()
 
 
 class MemoryTests(SynchronousTestCase):
@@ -663,7 +862,7 @@ class MemoryTests(SynchronousTestCase):
         self.upstream_end.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.client.value(), b"answer")
         self.assertEqual(self.factory.sessions, set())
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(timers_left(self.clock, self.factory), [])
 
     def test_client_is_lost(self) -> None:
         self.accept()
@@ -671,7 +870,7 @@ class MemoryTests(SynchronousTestCase):
         self.client_end.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.factory.sessions, set())
         self.assertTrue(self.upstream.ends)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(timers_left(self.clock, self.factory), [])
 
     def test_upstream_is_lost(self) -> None:
         self.accept()
@@ -682,7 +881,7 @@ class MemoryTests(SynchronousTestCase):
         self.clock.advance(6)
         self.assertEqual(self.factory.sessions, set())
         self.assertTrue(self.client.ends)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(timers_left(self.clock, self.factory), [])
 
     def test_cancelled_connection_is_no_noise(self) -> None:
         self.factory.shutdown()

@@ -194,7 +194,7 @@ class StoryTests(DemoCase):
         service = self.start()
         client = self.send_slow_client(service)
         assert service._pipe is not None
-        service._pipe.factory.count(bytes_spilled=3 * 1024)
+        service._pipe.factory.totals.bytes_spilled += 3 * 1024
         self.assertEqual(
             self.reported(client, lines(0).upper()[:1000], service),
             "demo: the slow client got all 1000 bytes, every one right (SHA-256), in 6.000 s; "

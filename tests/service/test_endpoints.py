@@ -131,6 +131,28 @@ class UpstreamTests(SynchronousTestCase):
         [(path, _, timeout, _)] = reactor.unixClients
         self.assertEqual((path, timeout), ("/run/app.sock", 61))
 
+    def test_address(self) -> None:
+        """Given where connecting a socket to it is all that the endpoint would do."""
+        for text, address in {
+            "10.0.0.1:9000": ("10.0.0.1", 9000),
+            "9000": ("127.0.0.1", 9000),
+            "[::1]:9000": ("::1", 9000, 0, 0),
+            "tcp:10.0.0.1:9000": ("10.0.0.1", 9000),
+            "tcp:port=9000:host=10.0.0.1": ("10.0.0.1", 9000),
+            "unix:/run/app.sock": "/run/app.sock",
+            "tcp:10.0.0.1:9000:bindAddress=10.0.0.2": None,
+            "unix:/run/app.sock:lockfile=1": None,
+            "example.org:80": None,
+            "tcp:example.org:80": None,
+            "tls:10.0.0.1:443": None,
+        }.items():
+            self.assertEqual(parse_upstream(MemoryReactorClock(), text, 60).address, address, text)
+
+    def test_no_address_for_an_endpoint_with_a_timeout_of_its_own(self) -> None:
+        """A socket would not know of it."""
+        for text in ("tcp:10.0.0.1:9000:timeout=5", "unix:/run/app.sock:timeout=5"):
+            self.assertIsNone(parse_upstream(MemoryReactorClock(), text, 60).address, text)
+
     def test_name_is_not_looked_up(self) -> None:
         """Whether a name can be resolved is found with each connection: the service starts and lives without."""
         server = parse_upstream(MemoryReactorClock(), "no.such.host.invalid:9000", 60)

@@ -82,7 +82,7 @@ class MeaningTests(OptionsCase):
         """What is not given follows the size of a buffer."""
         found = self.limits("--buffers", "16 4k")
         self.assertEqual((found.buffers, found.buffer_size), (16, 4 * KIB))
-        self.assertEqual((found.busy_size, found.temp_file_write_size), (8 * KIB, 8 * KIB))
+        self.assertEqual((found.busy_size, found.temp_file_write_size), (60 * KIB, 8 * KIB))
 
     def test_sizes(self) -> None:
         found = self.limits(
@@ -271,7 +271,7 @@ class HelpTests(OptionsCase):
             ("--protocol", "tcp", "tcp"),
             ("--buffering", "on", "on"),
             ("--buffers", "bytes", "8 32k"),
-            ("--busy-size", "SIZE (bytes)", "two buffers"),
+            ("--busy-size", "SIZE (bytes)", "all but one"),
             ("--max-temp-file-size", "SIZE (bytes)", "1g"),
             ("--temp-file-write-size", "SIZE (bytes)", "two buffers"),
             ("--temp-path", "Directory", default_temp_path()),
@@ -291,7 +291,7 @@ class HelpTests(OptionsCase):
     def test_the_defaults_it_states_are_the_defaults(self) -> None:
         limits, defaults = PipeLimits(), PipeOptions()
         self.assertEqual(self.limits("--buffers", defaults["buffers"]).buffer_size, limits.buffer_size)
-        self.assertEqual(limits.busy_size, 2 * limits.buffer_size)
+        self.assertEqual(limits.busy_size, (limits.buffers - 1) * limits.buffer_size)
         self.assertEqual(limits.temp_file_write_size, 2 * limits.buffer_size)
 
     def test_readable(self) -> None:

@@ -146,7 +146,7 @@ class StartTests(ServiceCase):
             [formatEvent(event) for event in events],
             [
                 "listening on tcp 127.0.0.1:4711 (--listen tcp:0): passes on to 10.0.0.1:9000; filters upper; "
-                "request filters hexdump; 8 buffers of 32.0 KiB; busy size 64.0 KiB; "
+                "request filters hexdump; 8 buffers of 32.0 KiB; busy size 224.0 KiB; "
                 "spill up to 1.0 GiB in /var/spool; at most 1.0 MiB/s; "
                 "timeouts: connect 60.0 s, read off, send 60.0 s, idle 10 m 00 s, lingering 5.000 s"
             ],

@@ -15,6 +15,7 @@ import enum
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from traceback import clear_frames
+from types import GeneratorType
 from typing import Any
 
 from twisted_pipe.core.buffers import Segment, Slab
@@ -48,6 +49,9 @@ class _Stage:
         self.call = call
         try:
             result = getattr(self.filter, call)(*arguments)
+            if type(result) is GeneratorType:  # nearly always, and it needs no look
+                self.output = result
+                return
             if isinstance(result, (*_BYTES, str)) or hasattr(result, "addCallbacks"):
                 raise TypeError(f"{call}() returned {type(result).__name__}; an iterable of bytes is expected")
             self.output = iter(result)
@@ -130,12 +134,12 @@ class FilterChain:
                     self._release(used)
                 index = min(index + 1, last) if stage.phase is _Phase.ENDED else index
                 continue
-            if not isinstance(item, _BYTES):
+            if type(item) is memoryview:
+                item = self._plain(stage, item)
+            elif not isinstance(item, _BYTES):
                 self._check(stage, item)
                 self.suspension = item
                 return None
-            if type(item) is memoryview:
-                item = self._plain(stage, item)
             if len(item):
                 if index == last:
                     return item
@@ -146,9 +150,9 @@ class FilterChain:
     def _plain(stage: _Stage, item: memoryview) -> Any:
         """A view of our own, of bytes in one piece: the filter may release or have reshaped its one."""
         try:
-            if item.ndim != 1 or not item.c_contiguous:
-                return bytes(item)
-            return item[:] if item.format == "B" else item.cast("B")
+            if item.format == "B" and item.ndim == 1 and item.c_contiguous:
+                return item[:]
+            return item.cast("B") if item.ndim == 1 and item.c_contiguous else bytes(item)
         except ValueError as error:
             raise FilterFailed(stage.name, error) from error
 
@@ -171,9 +175,11 @@ class FilterChain:
     def _advance(self, stage: _Stage) -> Any:
         """The next item of the stage's output, or C{_END}."""
         output: Any = stage.output
-        reply, self._reply = self._reply, _NOTHING
-        error, self._error = self._error, None
         try:
+            if self._reply is _NOTHING and self._error is None:
+                return next(output, _END)
+            reply, self._reply = self._reply, _NOTHING
+            error, self._error = self._error, None
             if error is not None:
                 if not hasattr(output, "throw"):
                     raise FilterFailed(stage.name, error) from error

@@ -11,25 +11,55 @@ more is on disk. When the last byte is taken the range starts anew at 0, in a ne
 
 from __future__ import annotations
 
-__all__ = ["DiskRange"]
+__all__ = ["DiskRange", "SpillQuota"]
 
 _PIECES = 8
 _SMALLEST_PIECE = 1024 * 1024
+_ANY = 1 << 62
+
+
+class SpillQuota:
+    """
+    How many bytes all pipes together may have on disk.
+
+    @ivar limit: bytes; 0 for any number.
+    @ivar used: bytes that are outstanding now.
+    """
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int = 0) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def __repr__(self) -> str:
+        return f"<SpillQuota {self.used}/{self.limit or 'any'}>"
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be added."""
+        return max(self.limit - self.used, 0) if self.limit else _ANY
 
 
 class DiskRange:
     """
+    @ivar quota: shared with other pipes.
+    @ivar keep: whether what was taken stays in the file, which then is one piece: it is being stored.
     @ivar limit: bytes that may be outstanding; 0 for none at all.
     @ivar piece: bytes of one file, an eighth of the limit but at least 1 MiB.
     @ivar read_offset: where the oldest byte lies.
     @ivar write_offset: where the next byte goes.
     """
 
-    __slots__ = ("limit", "piece", "read_offset", "write_offset")
+    __slots__ = ("keep", "limit", "piece", "quota", "read_offset", "write_offset")
 
-    def __init__(self, limit: int, smallest_piece: int = _SMALLEST_PIECE) -> None:
-        self.limit = limit
-        self.piece = max(limit // _PIECES, smallest_piece)
+    def __init__(
+        self, limit: int, smallest_piece: int = _SMALLEST_PIECE, quota: SpillQuota | None = None, keep: bool = False
+    ) -> None:
+        self.keep = keep
+        self.limit = _ANY if keep else limit
+        self.piece = _ANY if keep else max(limit // _PIECES, smallest_piece)
+        self.quota = quota if quota is not None else SpillQuota()
         self.read_offset = 0
         self.write_offset = 0
 
@@ -49,14 +79,16 @@ class DiskRange:
     @property
     def room(self) -> int:
         """How many bytes may be added in one piece at C{write_offset}."""
-        return min(self.limit - self.outstanding, self.piece - self.write_offset % self.piece)
+        return min(self.limit - self.outstanding, self.piece - self.write_offset % self.piece, self.quota.room)
 
     def added(self, count: int) -> None:
         """C{count} bytes, at most L{room}, were written."""
         self.write_offset += count
+        self.quota.used += count
 
     def took(self, count: int) -> None:
         """C{count} bytes, at most L{outstanding}, are not needed any more."""
         self.read_offset += count
-        if self.read_offset == self.write_offset:
+        self.quota.used -= count
+        if self.read_offset == self.write_offset and not self.keep:
             self.read_offset = self.write_offset = 0

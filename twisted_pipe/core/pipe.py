@@ -38,14 +38,15 @@ from typing import Any
 
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
-from twisted_pipe.core.disk import DiskRange
-from twisted_pipe.errors import FilterFailed, PipeError, PipeFinished, UpstreamFailed
+from twisted_pipe.core.disk import DiskRange, SpillQuota
+from twisted_pipe.errors import DownstreamFailed, FilterFailed, PipeError, PipeFinished, UpstreamFailed
 from twisted_pipe.limits import PipeLimits
 
 __all__ = ["Flow", "Pipe", "Step"]
 
 #: IOV_MAX: more parts no system call takes; also the bound on the filters' output, in count.
 MOST_SEGMENTS = 1024
+_READ_AHEAD = 3  # buffers that one read may fill behind the first
 
 
 class Step(enum.Enum):
@@ -81,6 +82,8 @@ class Pipe:
     @ivar length: bytes still to come, None if the end of the stream tells.
     @ivar surplus: bytes the upstream sent beyond its announced length; they are dropped.
     @ivar disk: what is on disk.
+    @ivar cacheable: whether everything goes to the file, as long as that goes well.
+    @ivar writing_file: whether a write to the file is under way (in a thread): nothing is read meanwhile, nor memory touched.
     @ivar bytes_in: received from the upstream.
     @ivar bytes_out: taken by the downstream.
     @ivar bytes_spilled: written to disk, in all.
@@ -94,12 +97,16 @@ class Pipe:
         filters: Sequence[tuple[str, Any]] = (),
         length: int | None = None,
         preread: bytes = b"",
+        quota: SpillQuota | None = None,
+        cacheable: bool = False,
     ) -> None:
         """
         @param pool: slabs of C{limits.buffer_size}.
         @param filters: names and C{IPipeFilter}s in order.
         @param length: bytes the stream has in all, if known.
         @param preread: its first bytes, if they were received already.
+        @param quota: bytes on disk that it shares with other pipes.
+        @param cacheable: whether everything goes to a file, from which the downstream is fed; the file is whole at the end.
         """
         self.limits = limits
         self.upstream = Flow.OPEN
@@ -110,18 +117,21 @@ class Pipe:
         self.surplus = 0
         self.bytes_in = self.bytes_out = self.bytes_spilled = self.peak_memory = 0
         self.chain = FilterChain(filters, self._release) if filters else None
-        self.disk = DiskRange(limits.file_size)
+        self.disk = DiskRange(limits.file_size, quota=quota, keep=cacheable)
+        self.cacheable = cacheable
+        self.writing_file = False
         self.waits_for_filter = False
         self._pool = pool
         self._slabs = 0
         self._filling: Slab | None = None  # being read into
         self._filled = 0  # how far it is filled
         self._fed = 0  # how far it was passed on
+        self._ahead: list[Slab] = []  # lent to a read behind it
         self._memory: deque[Segment] = deque()  # what waits for the downstream, after the disk
         self._memory_bytes = 0
         self._own_bytes = 0  # memory that is no slab's: what filters made, preread
         self._broken = False
-        self._can_spill = limits.file_size > 0
+        self._can_spill = limits.file_size > 0 or cacheable
         self._closed = False
         if preread:
             self._receive(Segment(preread), len(preread))
@@ -175,7 +185,7 @@ class Pipe:
         return (
             self.upstream is Flow.OPEN
             and (self.has_room or self._may_spill)
-            and not (self.delayed or self.waits_for_filter or self._broken)
+            and not (self.delayed or self.waits_for_filter or self.writing_file or self._broken)
         )
 
     @property
@@ -193,18 +203,28 @@ class Pipe:
         """What to do, given whether the upstream has bytes (or its end) and whether the downstream takes some."""
         if self._broken:
             return Step.ABANDON
+        if self.downstream is not Flow.OPEN:
+            writable = False
+        if self.writing_file:
+            return Step.SEND_FILE if writable and self.disk.outstanding else Step.WAIT
         reading = readable and self.upstream is Flow.OPEN and not self.delayed
         if self._fed < self._filled and (
-            self._filled == self._pool.size or self.upstream is not Flow.OPEN or (writable and not reading)
+            self._filled == self._pool.size
+            or self.upstream is not Flow.OPEN
+            or ((writable or self.cacheable) and not reading)
         ):
             self._pass_on()
         if self.chain is not None and not self._pull():
             return Step.ABANDON
-        if writable and self._memory_bytes + self.disk.outstanding >= self.limits.busy_size:
+        if self.cacheable:
+            step = self._store(reading, writable)
+            if step is not None:
+                return step
+        elif writable and self._memory_bytes + self.disk.outstanding >= self.limits.busy_size:
             return Step.SEND_FILE if self.disk.outstanding else Step.WRITE
         if reading and self.has_room:
             return Step.READ
-        if writable and self.has_output:
+        if writable and self.has_output and not self.cacheable:
             return Step.SEND_FILE if self.disk.outstanding else Step.WRITE
         if reading and not writable and self._may_spill:
             return Step.SPILL
@@ -215,6 +235,18 @@ class Pipe:
             return Step.FINISH if self.upstream is Flow.ENDED else Step.ABANDON
         self._rest()
         return Step.WAIT
+
+    def _store(self, reading: bool, writable: bool) -> Step | None:
+        """A cacheable pipe: all of memory goes to the file, in large pieces, and the downstream is fed from there."""
+        full = self._memory_bytes >= self.limits.temp_file_write_size or not (reading and self.has_room)
+        if self._memory and full:
+            return Step.SPILL
+        return Step.SEND_FILE if writable and self.disk.outstanding else None
+
+    @property
+    def stored(self) -> bool:
+        """Whether the file holds the whole stream."""
+        return self.cacheable and self.upstream is Flow.ENDED and self._drained and not self._memory
 
     @property
     def _drained(self) -> bool:
@@ -256,9 +288,10 @@ class Pipe:
         assert chain is not None
         if self.upstream is Flow.ENDED and self._fed == self._filled:
             chain.ending = True
+        most, memory, pull = self.limits.memory, self._memory, chain.pull
         try:
-            while self._memory_bytes < self.limits.memory and len(self._memory) < MOST_SEGMENTS:
-                item = chain.pull()
+            while self._memory_bytes < most and len(memory) < MOST_SEGMENTS:
+                item = pull()
                 if item is None:
                     return True
                 self._put(self._segment(item, chain.lent))
@@ -294,8 +327,14 @@ class Pipe:
 
     def _rest(self) -> None:
         """Nothing to do: an idle pipe holds no memory. A buffer that waits for the client anyway is packed further."""
+        self._take_back()
         if self._filling is not None and self._fed == self._filled and self._filling.holders == 1:
             self._leave_filling()
+
+    def _take_back(self) -> None:
+        """What a read was lent and did not fill."""
+        while self._ahead:
+            self._let_go(self._ahead.pop())
 
     # what the steps act on
 
@@ -315,6 +354,19 @@ class Pipe:
         filled = self._filled
         end = self._pool.size if not most else min(self._pool.size, filled + most)
         return slab.view if filled == 0 and end == self._pool.size else slab.view[filled:end]
+
+    def read_views(self) -> list[memoryview]:
+        """
+        READ in bulk: L{read_view} and as many free buffers after it as one call may fill, in order. What stays empty is free again.
+        """
+        views = [self.read_view()]
+        ahead = self._ahead
+        while len(ahead) < _READ_AHEAD and self._slabs < self.limits.slabs:
+            ahead.append(self._pool.take())
+            self._slabs += 1
+        self._note_peak()
+        views += [slab.view for slab in ahead]
+        return views
 
     def batch(self) -> list[Data]:
         """WRITE: what to send, oldest first; at most C{busy_size} and IOV_MAX parts, but at least something."""
@@ -357,24 +409,40 @@ class Pipe:
     # facts
 
     def did_read(self, count: int) -> None:
-        """C{count} bytes, at least 1, were received into L{read_view}."""
+        """C{count} bytes, at least 1, were received into L{read_view} or L{read_views}."""
         self.bytes_in += count
         if self.length is not None:
             count = self._cut(count)
+        if not self._ahead:
+            self._filled += count
+            return
+        ahead, self._ahead = self._ahead, []
+        for slab in ahead:
+            part = min(count, self._pool.size - self._filled)
+            self._filled += part
+            count -= part
+            if count:
+                self._pass_on()  # it is full
+                self._filling = slab
+            else:
+                self._let_go(slab)
         self._filled += count
 
-    def passed_by(self, count: int, rest: memoryview) -> None:
+    def passed_by(self, rest: bytes) -> None:
         """
-        An empty pipe was passed by: C{count} bytes went straight to the downstream.
+        Bytes went past an empty pipe, straight to the downstream, which now takes no more.
 
-        @param rest: what was received behind them and not taken, at most a buffer; it is copied.
+        @param rest: what was received behind them and not taken, at most as much as all buffers hold; it is copied.
         """
-        self.bytes_in += count
-        self.bytes_out += count
-        if len(rest):
+        left = memoryview(rest)
+        while left:
             view = self.read_view()
-            view[: len(rest)] = rest
-            self.did_read(len(rest))
+            part = left[: len(view)]
+            view[: len(part)] = part
+            self.did_read(len(part))
+            left = left[len(part) :]
+            if self._filled == self._pool.size:
+                self._pass_on()
 
     def _receive(self, segment: Segment, count: int) -> None:
         self.bytes_in += count
@@ -429,17 +497,32 @@ class Pipe:
 
     def did_spill(self, count: int) -> None:
         """C{count} bytes of L{spill_batch} are on disk."""
+        self.writing_file = False
         self.bytes_spilled += count
         self.disk.added(count)
         self._take(count)
+        if self.downstream is not Flow.OPEN:
+            self.disk.took(self.disk.outstanding)
 
     def spill_failed(self) -> None:
         """The file takes no more (its bytes are still in memory): from now on, back-pressure instead of spilling."""
-        self._can_spill = False
+        self.writing_file = False
+        self._can_spill = self.cacheable = False
+        if self.downstream is not Flow.OPEN:
+            assert self.error is not None
+            self._break(self.error)
 
     def did_break(self, error: PipeError) -> None:
-        """The downstream failed, the disk lost bytes, or the owner gave up: nothing more can be delivered."""
-        self._break(error)
+        """
+        The downstream failed, the disk lost bytes, or the owner gave up: nothing more can be delivered. A cacheable pipe whose
+        downstream failed goes on without it, for the file's sake.
+        """
+        if self.cacheable and isinstance(error, DownstreamFailed) and self.upstream is not Flow.FAILED:
+            self.downstream = Flow.FAILED
+            self.error = self.error or error
+            self.disk.took(self.disk.outstanding)
+        else:
+            self._break(error)
 
     def filter_resumed(self, result: Any) -> None:
         """What the filter waited for came."""
@@ -463,18 +546,25 @@ class Pipe:
             return []
         self._closed = True
         clean = not self._broken and self.upstream is Flow.ENDED and self._drained and self._fed == self._filled
-        if clean:
+        if clean and self.downstream is Flow.OPEN:
             self.downstream = Flow.ENDED
         elif self.error is None:
             self._break(PipeFinished("the pipe was closed before its end"))
         self._broken = True
         self.waits_for_filter = False
+        if self.writing_file:
+            # A thread still reads them: probed when they come back, they are given up instead of being used again.
+            for segment in self._memory:
+                if segment.slab is not None:
+                    segment.slab.lent = True
+        self.writing_file = False
         if self.error is not None:
             _forget_locals(self.error)
         problems = self.chain.stop(None if clean else self.error) if self.chain is not None else []
         while self._memory:
             self._release(self._memory.popleft())
         self._memory_bytes = 0
+        self._take_back()
         self._leave_filling()
         self.disk.took(self.disk.outstanding)
         return problems

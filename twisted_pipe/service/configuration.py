@@ -24,6 +24,8 @@ class PipeConfiguration:
     @ivar settings: the filters, bounds and timeouts.
     @ivar spill: where what waits for slow clients is written.
     @ivar pid_file: written once every listener is bound; None for none.
+    @ivar worker_connections: connections above which idle ones are closed for new ones, 0 for no limit.
+    @ivar debug_events: whether to log what the engine does.
     @ivar demo: whether to run the demonstration.
     """
 
@@ -32,6 +34,8 @@ class PipeConfiguration:
     settings: TcpProxySettings
     spill: SpillDirectory
     pid_file: PidFile | None = None
+    worker_connections: int = 0
+    debug_events: bool = False
     demo: bool = False
 
     def describe(self) -> str:

@@ -81,7 +81,7 @@ class DemoService(MultiService):
         self._configuration = attrs.evolve(
             configuration,
             listeners=configuration.listeners or (_default_listener(reactor),),
-            settings=attrs.evolve(settings, response_filters=filters),
+            settings=attrs.evolve(settings, response_filters=filters, access_log=True),
         )
         self._reactor = reactor
         self._origin: IListeningPort | None = None

@@ -8,6 +8,7 @@ C{127.0.0.1:8080}, C{[::1]:8080}, C{example.org:80}. A word before a port is a h
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from typing import Any, cast
@@ -22,6 +23,7 @@ from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ClientEndpoint,
     TCP6ServerEndpoint,
+    UNIXClientEndpoint,
     clientFromString,
     serverFromString,
 )
@@ -141,7 +143,29 @@ def parse_upstream(reactor: Any, text: str, connect_timeout: float) -> UpstreamS
             return TCP4ClientEndpoint(reactor, host, port, timeout=patience)
         return HostnameEndpoint(reactor, host, port, timeout=patience)
 
-    return UpstreamServer(text, _build("--upstream", text, UPSTREAM_RULE, 1, build))
+    endpoint = _build("--upstream", text, UPSTREAM_RULE, 1, build)
+    return UpstreamServer(text, endpoint, _socket_address(endpoint, patience))
+
+
+def _socket_address(endpoint: Any, patience: int) -> tuple[Any, ...] | str | None:
+    """
+    The socket address of an endpoint that connects a socket to it and does nothing else; None for all others, and for one with
+    a timeout of its own.
+
+    Twisted's endpoints do not say, so this looks into their private fields.
+    """
+    if getattr(endpoint, "_timeout", None) != patience:
+        return None
+    if isinstance(endpoint, UNIXClientEndpoint):
+        path = endpoint._path
+        return None if endpoint._checkPID else os.fsdecode(path)
+    if isinstance(endpoint, (TCP4ClientEndpoint, TCP6ClientEndpoint)) and endpoint._bindAddress is None:
+        host, port = endpoint._host, endpoint._port
+        if isIPAddress(host):
+            return host, port
+        if isIPv6Address(host) and "%" not in host:
+            return host, port, 0, 0
+    return None
 
 
 def describe_address(address: IAddress) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from typing import Any, ClassVar, NoReturn
 
 import twisted
@@ -73,6 +74,11 @@ class PipeOptions(Options):
                 "--listen is given."
             ),
         ],
+        [
+            "debug-events",
+            None,
+            "Log what the engine does: each registration and each event. Much. On the epollet reactor only.",
+        ],
     ]
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -93,7 +99,7 @@ class PipeOptions(Options):
             None,
             (
                 "SIZE (bytes) that may be on its way to the client at once; a buffer counts whole. "
-                "From one buffer to all but one. [default: two buffers]"
+                "From one buffer to all but one. [default: all but one]"
             ),
         ],
         [
@@ -149,6 +155,24 @@ class PipeOptions(Options):
             (
                 "TIME (seconds) a client may stay silent after the upstream has ended its side, "
                 "before the upstream connection is closed."
+            ),
+        ],
+        [
+            "access-log",
+            None,
+            "off",
+            (
+                "on: a line in the log for each session that begins, and for each that ends well. "
+                "off: only for those that end badly."
+            ),
+        ],
+        [
+            "worker-connections",
+            None,
+            "0",
+            (
+                "NUMBER of connections, clients and upstreams together, above which the oldest idle ones are closed "
+                "for new ones; 0: no limit. On the epollet reactor only."
             ),
         ],
         [
@@ -240,6 +264,8 @@ class PipeOptions(Options):
             settings=settings,
             spill=spill,
             pid_file=self._pid_file(),
+            debug_events=bool(self["debug-events"]),
+            worker_connections=self._worker_connections(reactor),
             demo=bool(self["demo"]),
         )
         try:
@@ -281,6 +307,7 @@ class PipeOptions(Options):
                 connect_timeout=self._time("connect-timeout"),
                 idle_timeout=self._time("idle-timeout"),
                 lingering_timeout=self._time("lingering-timeout"),
+                access_log=self._choice("access-log", "off", "on") == "on",
             )
         except BadConfiguration as error:
             raise self._named(error) from error
@@ -321,6 +348,21 @@ class PipeOptions(Options):
 
     def _filters(self, option: str) -> tuple[IPipeFilterFactory, ...]:
         return tuple(_filter(option, text) for text in self[option])
+
+    def _worker_connections(self, reactor: Any) -> int:
+        count = parse_count("--worker-connections", self["worker-connections"])
+        if count and not hasattr(reactor, "connections"):
+            raise BadConfiguration(
+                "--worker-connections",
+                count,
+                "must be left out on this reactor: only epollet can (twistd --reactor=epollet)",
+            )
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if count > files:
+            raise BadConfiguration(
+                "--worker-connections", count, f"must be at most the limit on open files, which is {files} (ulimit -n)"
+            )
+        return count
 
     def _pid_file(self) -> PidFile | None:
         if self["pid-file"] is None:

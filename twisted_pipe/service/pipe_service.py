@@ -59,6 +59,10 @@ class PipeService(Service):
         @raise CannotStart: one cannot be bound. Then none is.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
+        if self.configuration.worker_connections:
+            self._reactor.connections.limit = self.configuration.worker_connections
+        if self.configuration.debug_events and hasattr(self._reactor, "loop"):
+            self._reactor.loop.debug = self._debug
         failures: list[Failure] = []
         self._binding = Deferred.fromCoroutine(self._bind_all())
         self._binding.addErrback(failures.append)
@@ -117,6 +121,9 @@ class PipeService(Service):
         if not isinstance(failure.value, BadConfiguration):
             failure.raiseException()
         return CannotStart(failure.value).tell()
+
+    def _debug(self, line: str) -> None:
+        self._log.debug("{line}", line=line)
 
     def _close(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []

@@ -18,10 +18,13 @@ class UpstreamServer:
     """
     @ivar name: how the configuration wrote it; for logs.
     @ivar endpoint: an C{IStreamClientEndpoint}.
+    @ivar address: the same as a socket address, if nothing but a socket is needed to connect to it: (IPv4, port), (IPv6, port, 0,
+        scope), or a path; else None.
     """
 
     name: str
     endpoint: Any = attrs.field(repr=False)
+    address: Any = attrs.field(default=None, repr=False)
 
 
 class UpstreamGroup:

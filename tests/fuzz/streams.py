@@ -1,0 +1,385 @@
+"""
+Streams through real sockets, by each of the ways there are, and what has to hold when they are over.
+
+One seed makes one life: streams of all sizes, written in pieces of a byte or in bursts that fill a socket, read as fast, or
+slowly, or not at all for a while; limits from next to nothing to more than a socket holds; ends that come at once, late, or
+never, because a peer vanishes. It can be lived
+
+- by the fast path: an C{EventPipe} with its relay, which sends by recv and send, by splice(2), and leaves what a slow client does
+  not take to the pipe;
+- by the general path: the same pipe with a rate limit that nothing reaches;
+- through a whole session of the TCP proxy, with bare sockets or transports on either side, both directions at once.
+
+Every life has to deliver the same: each byte once and in order, the clean end if there was one, and nothing left behind: no
+slab, no registration, no descriptor, no byte in a kernel pipe, no timer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from itertools import count
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import attrs
+from twisted.internet.defer import succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fuzz.hostile import Broken
+from tests.net.fakes import Peer, WatchedSpill, open_fds
+from tests.net.loopback import Loopback
+from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net.loop import edge_sockets
+from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
+
+__all__ = ["WAYS", "Facts", "live"]
+
+NO_LIMIT = 10**12
+PATIENT_TURNS = 1000  # then everybody makes haste
+STUCK_TURNS = 500  # without a byte
+
+
+@attrs.define
+class Facts:
+    """
+    What happened in a life.
+
+    @ivar delivered: bytes that arrived.
+    @ivar spilled: bytes that were written to disk.
+    @ivar relayed: bytes that relays passed on.
+    @ivar spliced: of these, bytes that went through a kernel pipe.
+    @ivar broken: whether a peer vanished.
+    """
+
+    delivered: int = 0
+    spilled: int = 0
+    relayed: int = 0
+    spliced: int = 0
+    broken: bool = False
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a relay passed on some of it, and a pipe the rest."""
+        return 0 < self.relayed < self.delivered
+
+
+class Wire:
+    """One stream: its bytes, who sends them, and who takes them."""
+
+    def __init__(self, rng: random.Random, sender: Peer, taker: Peer, size: int) -> None:
+        self.rng = rng
+        self.sender, self.taker = sender, taker
+        self.stream = rng.randbytes(rng.choice([0, 1, 5000, 100_000, 400_000]))
+        self.pieces = [1, 64, size, 10 * size, 100_000, 400_000]
+        self.slow = rng.choice([0.02, 0.1, 0.6, 0.9])
+        self.got = bytearray()
+        self.sent = 0
+        self.patient = rng.random() < 0.5  # the end comes only when everything has arrived: nothing else wakes anybody
+        self.ended = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the taker knows the end."""
+        return self.taker.ended or self.taker.reset
+
+    def move(self) -> None:
+        """Both peers do something, or not."""
+        rng = self.rng
+        if rng.random() < 0.7:
+            with contextlib.suppress(ConnectionError):
+                self.send()
+        if rng.random() < self.slow:
+            self.take(rng.choice([1, 1000, 1 << 20]) if self.slow < 1 else 1 << 20)
+
+    def hurry(self) -> None:
+        """From now on everything is sent and taken as it goes."""
+        self.pieces, self.slow = [len(self.stream)], 1.0
+
+    def send(self) -> None:
+        if self.ended or self.sender.socket.fileno() < 0:
+            return
+        if self.sent < len(self.stream):
+            self.sent += self.sender.write(self.stream[self.sent : self.sent + self.rng.choice(self.pieces)])
+        elif len(self.got) == self.sent if self.patient else self.rng.random() < 0.3:
+            self.ended = True
+            self.sender.half_close()
+
+    def take(self, most: int = 1 << 30) -> None:
+        if self.taker.socket.fileno() >= 0:
+            self.got += self.taker.read(most)
+
+    def check(self, whole: bool) -> str:
+        """What is wrong with what has arrived, if anything."""
+        expected = self.stream if whole else self.stream[: len(self.got)]
+        if self.got == expected and len(self.got) <= self.sent:
+            return ""
+        first = next((at for at, (a, b) in enumerate(zip(self.got, self.stream, strict=False)) if a != b), "nowhere")
+        return f"{len(self.got)} of {len(self.stream)} bytes ({self.sent} sent), the first wrong at {first}"
+
+
+class Life:
+    """What the lives have in common."""
+
+    def __init__(self, seed: int, spill: str, modules: dict[str, ModuleType]) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(seed)
+        self.modules = modules
+        self.facts = Facts()
+        self.case = SynchronousTestCase()
+        self.engine = Loopback(self.case)
+        self.spill = WatchedSpill(spill)
+        self.size = size = rng.choice([100, 4096, 65536])
+        self.limits = PipeLimits(
+            buffers=rng.randint(2, 4), buffer_size=size, max_temp_file_size=rng.choice([0, max(size, 50_000), 1 << 30])
+        )
+        self.slabs = modules["driver"].slab_pool(size)
+        self.vanishes_at = rng.choice([1, 5, 20, 100]) if rng.random() < 0.3 else -1
+        # A reset loses what TCP has not delivered: nothing could be said of such a life.
+        self.tcp = self.vanishes_at < 0 and rng.random() < 0.4
+
+    def check(self, promise: object, what: str) -> None:
+        if not promise:
+            raise Broken(f"seed {self.seed}: {what}: {self!r}")
+
+    def pair(self) -> tuple[socket.socket, Peer]:
+        """Connected sockets."""
+        return self.engine.tcp_pair() if self.tcp else self.engine.pair()
+
+    def limit_buffers(self) -> None:
+        """Small send buffers, or the system's own."""
+        for edge in edge_sockets(self.engine.reactor.loop):
+            # on TCP not smaller than a segment of the loopback interface: that would wait for timers of the kernel
+            size = self.rng.choice([65536, 0, 0] if self.tcp else [4096, 65536, 0])
+            if size:
+                edge.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+    def flow(self, wires: list[Wire], vanish: Callable[[], object], over: Callable[[], bool]) -> None:
+        """Until it is C{over}."""
+        rng, engine = self.rng, self.engine
+        moved, stuck = -1, 0
+        for turn in count():
+            if over():
+                break
+            before, moved = moved, sum(wire.sent + len(wire.got) for wire in wires)
+            stuck = stuck + 1 if turn > PATIENT_TURNS and moved == before else 0
+            self.check(stuck < STUCK_TURNS, "no end in sight")
+            for wire in wires:
+                if turn == PATIENT_TURNS:
+                    wire.hurry()
+                wire.move()
+            if turn == self.vanishes_at:
+                self.facts.broken = True
+                for wire in wires:
+                    wire.patient = False
+                vanish()
+            engine.turn(rng.randint(1, 3))
+            if self.tcp and turn > PATIENT_TURNS:
+                time.sleep(0.001)  # the kernel's, too
+            if rng.random() < 0.1:
+                engine.clock.advance(0.05)
+        engine.settle()
+
+    def leave(self, before: set[str], slabs: int) -> None:
+        """Nothing may be left behind."""
+        self.check(self.slabs.statistics().in_use == slabs, "a slab did not come back")
+        self.check(self.spill.fds == [], "a spill file was not closed")
+        pipes = self.modules["splice"].pipes
+        self.check(pipes.lent == 0, "a kernel pipe did not come back")
+        self.check(all(not pipe.held for pipe in pipes._free), "a byte was left in a kernel pipe")
+        self.case.doCleanups()
+        close_kernel_pipes(pipes)
+        self.check(open_fds() == before, "a descriptor was not closed")
+
+
+class PipeLife(Life):
+    """A pipe between two transports."""
+
+    def __init__(self, seed: int, spill: str, modules: dict[str, ModuleType], fast: bool) -> None:
+        self.before = open_fds()
+        Life.__init__(self, seed, spill, modules)
+        engine, rng = self.engine, self.rng
+        (ours_up, server), (ours_down, client) = self.pair(), self.pair()
+        up, down = engine.adopt(ours_up), engine.adopt(ours_down)
+        self.limit_buffers()
+        engine.settle()
+        self.in_use = self.slabs.statistics().in_use
+        limits = self.limits if fast else attrs.evolve(self.limits, limit_rate=NO_LIMIT)
+        self.wire = Wire(rng, server, client, self.size)
+        self.breaker = rng.choice([server, client])
+        self.up, self.down = up, down
+        self.resets = rng.random() < 0.5
+        if self.resets:
+            up.write(b"never read")
+        self.outcome: Any = None
+        self.pipe = modules["driver"].EventPipe(up, down, (), limits, clock=engine.reactor, spill=self.spill)
+        self.pipe.done.addCallback(lambda outcome: setattr(self, "outcome", outcome))
+
+    def __repr__(self) -> str:
+        return f"{self.pipe!r} {self.outcome}"
+
+    def live(self) -> Facts:
+        wire, pipe = self.wire, self.pipe
+        self.flow([wire], self.breaker.close, lambda: wire.over if not self.facts.broken else self.outcome is not None)
+        outcome = self.outcome
+        self.check(outcome is not None, "the client knows the end, the pipe does not")
+        broken = self.facts.broken
+        wire.take()
+        problem = wire.check(not broken)
+        self.check(not problem, problem)
+        counted = (outcome.bytes_in, outcome.bytes_out)
+        if not broken or self.breaker is wire.sender:
+            self.check(len(wire.got) == wire.sent, "bytes were lost that were sent before the end")
+            self.check(counted == (wire.sent, wire.sent), "it counts otherwise")
+            reset = broken and self.resets
+            self.check(outcome.clean or reset, "an unclean end")
+            self.check(wire.ended or outcome.clean is not reset, "a clean end of what was broken off")
+        else:
+            self.check(wire.sent >= outcome.bytes_in >= outcome.bytes_out >= len(wire.got), "it counts otherwise")
+        self.check(outcome.peak_memory <= self.limits.memory, "more memory than its limits say")
+        self.facts.delivered, self.facts.spilled = len(wire.got), outcome.bytes_spilled
+        self.engine.advance(0.2)
+        self.check((pipe.bytes_in, pipe.bytes_out) == counted, "moved after the end")
+        for transport in (self.up, self.down):
+            transport.abortConnection()
+        self.engine.settle()
+        self.check(self.engine.reactor.getDelayedCalls() == [], "a timer was left behind")
+        self.leave(self.before, self.in_use)
+        return self.facts
+
+
+class SessionLife(Life):
+    """A client, the proxy, and an upstream; both directions at once."""
+
+    def __init__(self, seed: int, spill: str, modules: dict[str, ModuleType]) -> None:
+        self.before = open_fds()
+        Life.__init__(self, seed, spill, modules)
+        engine, rng = self.engine, self.rng
+        tcp = modules["tcp"]
+        settings = tcp.TcpProxySettings(limits=self.limits, idle_timeout=0, lingering_timeout=1000)
+        bare_upstream, bare_client = rng.random() < 0.7, rng.random() < 0.7
+        with socket.socket(socket.AF_INET if self.tcp else socket.AF_UNIX) as listener:
+            listener.bind(("127.0.0.1", 0) if self.tcp else "")  # any port, or any abstract name
+            listener.listen()
+            address = listener.getsockname()
+            address = address if self.tcp else os.fsdecode(address)
+            group = UpstreamGroup([UpstreamServer("origin", self, address if bare_upstream else None)])
+            self.registered = engine.statistics.registered
+            self.in_use = self.slabs.statistics().in_use
+            self.factory = factory = tcp.TcpProxyFactory(group, settings, self.spill, engine.reactor)
+            ours, client = self.pair()
+            if bare_client:
+                engine._peers.remove(ours)
+                factory.socket_accepted(ours)
+            else:
+                engine.adopt(ours, factory.buildProtocol(None))
+            server = self.server = Peer(listener.accept()[0]) if bare_upstream else self.server
+            engine._peers.append(server.socket)
+        self.limit_buffers()
+        self.response = Wire(rng, server, client, self.size)
+        self.request = Wire(rng, client, server, self.size)
+        self.breaker = rng.choice([server, client])
+
+    def connect(self, upstream_factory: Any) -> Any:
+        """As an endpoint: a transport for the upstream."""
+        ours, self.server = self.pair()
+        protocol = upstream_factory.buildProtocol(None)
+        self.engine.adopt(ours, protocol)
+        return succeed(protocol)
+
+    def __repr__(self) -> str:
+        return f"{set(self.factory.sessions)} {self.factory.statistics()}"
+
+    def live(self) -> Facts:
+        factory, response, request = self.factory, self.response, self.request
+        self.flow([response, request], self.breaker.close, lambda: not factory.sessions)
+        broken = self.facts.broken
+        statistics = factory.statistics()
+        counted = (statistics.bytes_to_clients, statistics.bytes_to_upstreams)
+        for wire, delivered in zip((response, request), counted, strict=True):
+            wire.take()
+            problem = wire.check(not broken)
+            self.check(not problem, problem)
+            self.check(delivered == len(wire.got) or (broken and delivered > len(wire.got)), "it counts otherwise")
+        if not broken or self.breaker is self.server:
+            self.check(len(response.got) == response.sent == counted[0], "bytes were lost that were sent before the end")
+        self.facts.delivered, self.facts.spilled = sum(counted), statistics.bytes_spilled
+        self.engine.advance(0.2)
+        for wire in (response, request):
+            wire.take()
+            self.check(wire.over or wire.taker is self.breaker, "a peer does not know the end")
+        self.check(factory.statistics() == statistics, "moved after the end")
+        self.check(self.engine.statistics.registered == self.registered, "a registration was left behind")
+        factory.shutdown()
+        self.check(self.engine.reactor.getDelayedCalls() == [], "a timer was left behind")
+        self.leave(self.before, self.in_use)
+        return self.facts
+
+
+#: How a life can be lived; each makes one from a seed, a directory for spill files, and the modules to use.
+WAYS: dict[str, Callable[[int, str, dict[str, ModuleType]], Any]] = {
+    "fast": lambda seed, spill, modules: PipeLife(seed, spill, modules, True),
+    "general": lambda seed, spill, modules: PipeLife(seed, spill, modules, False),
+    "session": SessionLife,
+}
+
+
+def close_kernel_pipes(pipes: Any) -> None:
+    """Those that are kept for the next who needs one."""
+    while pipes._free:
+        pipes._free.pop().close()
+
+
+def live(seed: int, way: str, spill: str, modules: dict[str, ModuleType]) -> Facts:
+    """
+    A whole life. What is rare happens often meanwhile: in some lives bulk is what is more than a few hundred bytes, turns are short,
+    and splice(2) does less than it could.
+
+    @raise Broken: a promise was broken.
+    """
+    rng = random.Random(seed + 1_000_000_007)
+    small = rng.choice([100, 1000, 16384, 16384])
+    relays: list[Any] = []
+    spliced = [0]
+    stingy = rng.random() < 0.3
+
+    class Counted(modules["relay"].Relay):  # type: ignore[misc]
+        """A relay that is remembered."""
+
+        __slots__ = ()
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            relays.append(self)
+
+    really_splice = os.splice
+
+    def splice(source: int, sink: int, count: int, **more: Any) -> int:
+        done = really_splice(source, sink, rng.randint(1, count) if stingy else count, **more)
+        spliced[0] += done
+        return done
+
+    with contextlib.ExitStack() as stack:
+        patch: Callable[..., Any] = lambda *what: stack.enter_context(mock.patch.object(*what))
+        patch(os, "splice", splice)
+        patch(modules["driver"], "Relay", Counted)
+        patch(modules["tcp_session"], "Relay", Counted)
+        patch(modules["relay"], "_SMALL", small)
+        patch(modules["relay"], "_BULK", 4 * small)
+        patch(modules["relay"], "_BUDGET", rng.choice([2 * small, 1 << 20]))
+        life = WAYS[way](seed, spill, modules)
+        try:
+            facts: Facts = life.live()
+        finally:
+            life.case.doCleanups()
+            close_kernel_pipes(modules["splice"].pipes)
+    facts.relayed = sum(relay.moved for relay in relays)
+    facts.spliced = spliced[0] // 2
+    life.check(not any(relay.armed for relay in relays), "a relay is armed after the end")
+    life.check(facts.relayed <= facts.delivered or facts.broken, "the relays count otherwise")
+    return facts

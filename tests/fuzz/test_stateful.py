@@ -1,0 +1,515 @@
+"""
+The pure pipe as a state machine: hypothesis plays the world, and looks for the shortest way to break a promise.
+
+The rules are what may happen: the upstream sends, ends, breaks off; the client takes bytes, takes none, vanishes; a rate limit
+holds and lets go; a filter's wait ends well or badly; the disk writes short or fails; the owner closes. After each of these the
+pipe does all it can, or a step, or nothing yet. After each rule every promise that can be seen from outside is looked at; at the end of each run the
+world turns friendly and everything has to arrive.
+
+The filters and the poisoned pool are those of L{tests.fuzz.hostile}; the world and the promises are written anew, so that no
+mistake of that model is shared.
+
+100 runs of 60 rules, the same ones each time; C{TWISTED_PIPE_STATEFUL_EXAMPLES} asks for another number, of new ones. A failure
+prints its rules as a program.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from typing import Any
+
+import attrs
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fuzz.hostile import GROWTH, ModelFilter, PoisonedPool
+from twisted_pipe.core import pipe as real_pipe
+from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, PipeFinished, UpstreamFailed
+from twisted_pipe.limits import PipeLimits
+
+EXAMPLES = os.environ.get("TWISTED_PIPE_STATEFUL_EXAMPLES", "")
+SETTINGS = settings(
+    max_examples=int(EXAMPLES or 100),
+    stateful_step_count=60,
+    derandomize=not EXAMPLES,
+    deadline=None,
+    database=None,
+    print_blob=bool(EXAMPLES),
+    suppress_health_check=list(HealthCheck),
+)
+
+MOST_STEPS = 20_000
+MOST_PARTS = 1024
+ALL = 100_000
+
+
+class Crumbs(ModelFilter):
+    """Gives every byte back by itself."""
+
+    def received(self, data: memoryview) -> Any:
+        for at in range(len(data)):
+            yield data[at : at + 1]
+
+
+@attrs.frozen
+class Birth:
+    """
+    What a pipe is born with.
+
+    @ivar stream: what the upstream would say if nothing came between.
+    @ivar known: whether the pipe is told its length.
+    @ivar surplus: bytes that the upstream sends beyond it.
+    @ivar early: of the stream, bytes that are there from the beginning.
+    @ivar filters: the seed of each filter; a negative one is for L{Crumbs}.
+    @ivar piece: bytes of one file.
+    """
+
+    limits: PipeLimits
+    stream: bytes
+    known: bool
+    surplus: int
+    early: int
+    filters: list[int]
+    piece: int
+
+
+@attrs.frozen
+class How:
+    """
+    How the pipe goes on after an event.
+
+    @ivar steps: how many it does at most.
+    @ivar past: whether bytes may go past the pipe.
+    @ivar bulk: whether it reads into all free buffers.
+    @ivar ask: the rate limit's budget, 0 for none.
+    @ivar got: bytes that the upstream's socket gives at most; 0: it said there were some, and there are none.
+    @ivar taken: bytes that the client's takes at most.
+    @ivar part: bytes that may be sent from the file at once.
+    @ivar written: bytes that the disk takes at most; 0: it fails.
+    """
+
+    steps: int
+    past: bool
+    bulk: bool
+    ask: int
+    got: int
+    taken: int
+    part: int
+    written: int
+
+
+WHOLLY = How(ALL, False, True, 0, ALL, ALL, ALL, ALL)
+
+
+@st.composite
+def births(draw: st.DrawFn) -> Birth:
+    size = draw(st.sampled_from([1, 7, 16, 64, 600]))
+    buffers = draw(st.integers(2, 5))
+    length = draw(st.sampled_from([size * buffers * 4 + 5, 3000, size * buffers * 4 + 5, 3000, size * buffers, 1, 0]))
+    stream = random.Random(draw(st.integers(0, 3))).randbytes(length)
+    known = draw(st.booleans())
+    return Birth(
+        PipeLimits(
+            buffers=buffers,
+            buffer_size=size,
+            busy_size=size * draw(st.integers(1, buffers - 1)),
+            buffering=draw(st.sampled_from([True, True, True, False])),
+            max_temp_file_size=draw(st.sampled_from([5000, size * 3 + 1, max(size, 500), size, 0])),
+            temp_file_write_size=size * draw(st.integers(1, 3)),
+        ),
+        stream,
+        known,
+        draw(st.sampled_from([0, 0, 7])) if known else 0,
+        draw(st.sampled_from([0, 0, 0, min(length, 20)])),
+        draw(st.lists(st.integers(-1, 500), max_size=2)),
+        draw(st.sampled_from([1, 10, 64, 10_000])),
+    )
+
+
+hows = st.builds(
+    How,
+    steps=st.sampled_from([ALL, ALL, ALL, 1, 3, 0]),
+    past=st.booleans(),
+    bulk=st.booleans(),
+    ask=st.sampled_from([0, 0, 1, 5]),
+    got=st.sampled_from([ALL, ALL, 1, 10, 70, 0]),
+    taken=st.sampled_from([ALL, ALL, 0, 1, 5]),
+    part=st.sampled_from([ALL, 1, 100]),
+    written=st.sampled_from([ALL, ALL, ALL, 1, 3, 0]),
+)
+
+
+def living(machine: PipeMachine) -> bool:
+    return not machine.over
+
+
+class PipeMachine(RuleBasedStateMachine):
+    """The world around a pipe."""
+
+    pipe_class: Any = real_pipe.Pipe
+    step_class: Any = real_pipe.Step
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = True
+
+    @initialize(birth=births())
+    def first(self, birth: Birth) -> None:
+        self.begin(birth)
+
+    @precondition(lambda self: self.over)
+    @rule(birth=births())
+    def another(self, birth: Birth) -> None:
+        self.begin(birth)
+
+    def begin(self, birth: Birth) -> None:
+        self.limits = birth.limits
+        self.pool = PoisonedPool(birth.limits.buffer_size)
+        self.stream, self.known, self.surplus = birth.stream, birth.known, birth.surplus
+        self.filters: list[Any] = [
+            Crumbs(random.Random(1)) if seed < 0 else ModelFilter(random.Random(seed)) for seed in birth.filters
+        ]
+        self.over = self.ended = self.reset = self.end_told = self.disk_failed = False
+        self.sent = birth.early  # bytes of the stream that the upstream has sent
+        self.wire = bytearray()  # what of it is at our socket
+        self.blocked = False  # the socket said that there is nothing
+        self.passed = 0  # what went past the pipe
+        self.writable = False
+        self.awaited: Any = None
+        self.out = bytearray()
+        self.file = bytearray()
+        self.file_start = 0
+        self.pipe = self.pipe_class(
+            birth.limits,
+            self.pool,
+            [(f"f{number}", each) for number, each in enumerate(self.filters)],
+            len(birth.stream) if birth.known else None,
+            birth.stream[: birth.early],
+        )
+        self.pipe.disk.piece = birth.piece
+        self.whole = self.model(self.stream, True)
+        self.end_if_all_was_sent()
+
+    def model(self, received: bytes, ended: bool) -> bytes:
+        """What should come out."""
+        for each in self.filters:
+            received = each.whole(received, ended)
+        return received
+
+    def promise(self, true: object, what: str) -> None:
+        assert true, f"{what}: {self.pipe!r}, {len(self.out)} of {len(self.whole)} out"
+
+    @property
+    def readable(self) -> bool:
+        return not self.blocked and (bool(self.wire) or (self.ended and not self.end_told))
+
+    # what the world does
+
+    @precondition(lambda self: not (self.over or self.ended))
+    @rule(count=st.sampled_from([ALL, 500, 65, 500, 8, 1]), how=hows)
+    def upstream_sends(self, count: int, how: How) -> None:
+        everything = self.stream + b"!" * self.surplus
+        part = everything[self.sent : self.sent + count]
+        self.wire += part
+        self.sent += len(part)
+        self.blocked = False
+        self.end_if_all_was_sent()
+        self.go_on(how)
+
+    def end_if_all_was_sent(self) -> None:
+        self.ended = self.sent >= len(self.stream) + self.surplus
+
+    @precondition(lambda self: not (self.over or self.ended) and self.sent > len(self.stream) // 2)
+    @rule(reset=st.booleans(), how=hows)
+    def upstream_breaks_off(self, reset: bool, how: How) -> None:
+        """Before it has said all: by a reset, or by what looks like its end."""
+        self.ended, self.reset, self.blocked = True, reset, False
+        if not self.known:
+            self.stream = self.stream[: self.sent]
+            self.whole = self.model(self.stream, True)
+        self.go_on(how)
+
+    @precondition(lambda self: not self.over and self.blocked)
+    @rule(how=hows)
+    def upstream_wakes(self, how: How) -> None:
+        self.blocked = False
+        self.go_on(how)
+
+    @precondition(living)
+    @rule(ready=st.booleans(), how=hows)
+    def client(self, ready: bool, how: How) -> None:
+        self.writable = ready
+        self.go_on(how)
+
+    @precondition(living)
+    @rule(holds=st.sampled_from([False, False, True]), how=hows)
+    def rate(self, holds: bool, how: How) -> None:
+        """The limit holds, or lets go."""
+        self.pipe.delayed = holds
+        self.go_on(how)
+
+    @precondition(lambda self: not self.over and self.pipe.waits_for_filter)
+    @rule(fails=st.sampled_from([False, False, False, True]), how=hows)
+    def filter_goes_on(self, fails: bool, how: How) -> None:
+        if fails:
+            self.pipe.filter_failed(ValueError("the model filter breaks"))
+        else:
+            self.pipe.filter_resumed("fired")
+        self.go_on(how)
+
+    @precondition(lambda self: not self.over and len(self.out) > len(self.whole) // 3)
+    @rule(gone=st.booleans(), how=hows)
+    def downstream_breaks(self, gone: bool, how: How) -> None:
+        self.pipe.did_break(DownstreamFailed("gone") if gone else Cancelled("enough"))
+        self.go_on(how)
+
+    @precondition(lambda self: not self.over and len(self.out) > len(self.whole) // 3)
+    @rule()
+    def owner_closes(self) -> None:
+        """Before the end."""
+        self.closed(None)
+
+    # what the pipe does
+
+    def go_on(self, how: How) -> None:
+        for _ in range(min(how.steps, MOST_STEPS)):
+            self.look()
+            if not self.act(how):
+                return
+        self.promise(how.steps < MOST_STEPS, "no end in sight")
+
+    def act(self, how: How) -> bool:
+        """Whether it did something."""
+        steps, pipe = self.step_class, self.pipe
+        plain = not (self.filters or self.known)
+        if how.past and plain and self.wire and self.readable and self.writable and pipe.empty and pipe.wants_read:
+            self.pass_by(how)
+        step = pipe.next_step(self.readable, self.writable)
+        if step is steps.READ:
+            self.read(how)
+        elif step is steps.WRITE:
+            self.write(how)
+        elif step is steps.SEND_FILE:
+            self.send_file(how)
+        elif step is steps.SPILL:
+            self.spill(how)
+        elif step is steps.AWAIT:
+            suspension = pipe.chain.suspension
+            self.promise(suspension is not None and suspension is not self.awaited, "awaits nothing, or again")
+            self.awaited = suspension
+        elif step is steps.WAIT:
+            self.waits()
+            return False
+        else:
+            self.closed(step is steps.FINISH)
+            return False
+        return True
+
+    def pass_by(self, how: How) -> None:
+        """The fast path: the client takes some, the rest is the pipe's."""
+        got = min(len(self.wire), self.limits.memory, how.got or 3)
+        sent = min(got, how.taken)
+        self.out += self.wire[:sent]
+        self.passed += sent
+        rest = bytes(self.wire[sent:got])
+        del self.wire[:got]
+        if rest:
+            self.writable = False
+        self.pipe.passed_by(rest)
+        self.look()
+
+    def read(self, how: How) -> None:
+        pipe = self.pipe
+        self.promise(self.readable and not pipe.delayed, "reads what is not there")
+        views = pipe.read_views() if how.bulk else [pipe.read_view(how.ask)]
+        self.promise(all(len(view) for view in views), "reads into nothing")
+        self.look_at_memory()
+        if how.got == 0:
+            self.blocked = True
+        elif self.wire:
+            done = 0
+            for view in views:
+                part = self.wire[: min(len(view), how.got - done)]
+                view[: len(part)] = part
+                del self.wire[: len(part)]
+                done += len(part)
+            pipe.did_read(done)
+        else:
+            self.end_told = True
+            if self.reset:
+                pipe.did_fail(UpstreamFailed("reset"))
+            else:
+                pipe.did_end()
+
+    def taken(self, offered: int, how: How) -> int:
+        self.promise(self.writable, "writes to a stuck client")
+        count = min(offered, how.taken)
+        if count < offered:
+            self.writable = False
+        return count
+
+    def write(self, how: How) -> None:
+        parts = self.pipe.batch()
+        self.promise(parts and all(len(part) for part in parts), "a batch of nothing")
+        self.promise(len(parts) <= MOST_PARTS, "more parts than a system call takes")
+        data = b"".join(parts)
+        del parts
+        self.promise(len(data) <= self.limits.busy_size, "more than busy_size in a batch")
+        count = self.taken(len(data), how)
+        self.out += data[:count]
+        self.pipe.did_write(count)
+
+    def send_file(self, how: How) -> None:
+        disk = self.pipe.disk
+        offset, count = self.pipe.file_range(how.part)
+        self.promise(offset == self.file_start and 0 < count <= len(self.file) - offset, "sends what is not there")
+        self.promise(offset // disk.piece == (offset + count - 1) // disk.piece, "sends across two files")
+        count = self.taken(count, how)
+        self.out += self.file[offset : offset + count]
+        self.file_start += count
+        self.pipe.did_send_file(count)
+        if self.file_start == len(self.file):
+            self.file, self.file_start = bytearray(), 0
+
+    def spill(self, how: How) -> None:
+        pipe, limits = self.pipe, self.limits
+        self.promise(self.readable and not (self.writable or pipe.has_room), "spills without need")
+        self.promise(not self.disk_failed, "spills to a disk that takes no more")
+        if how.written == 0:
+            self.disk_failed = True
+            pipe.spill_failed()
+            return
+        offset, piece = pipe.disk.write_offset, pipe.disk.piece
+        data = b"".join(pipe.spill_batch())
+        self.promise(0 < len(data) <= limits.temp_file_write_size, "a write of nothing, or of too much")
+        self.promise(offset == len(self.file), "writes elsewhere than at the end")
+        self.promise(offset // piece == (offset + len(data) - 1) // piece, "writes across two files")
+        self.promise(len(self.file) + len(data) - self.file_start <= limits.file_size, "more on disk than it may")
+        count = min(len(data), how.written)
+        self.file += data[:count]
+        pipe.did_spill(count)
+
+    # the promises
+
+    @invariant()
+    def look(self) -> None:
+        if self.over:
+            return
+        pipe, out, disk = self.pipe, self.out, self.pipe.disk
+        self.promise(self.whole.startswith(out), "lost, repeated or reordered bytes")
+        outstanding = len(self.file) - self.file_start
+        self.promise((disk.read_offset, disk.write_offset) == (self.file_start, len(self.file)), "another range on disk")
+        self.promise(
+            self.whole[len(out) : len(out) + outstanding] == self.file[self.file_start :], "other bytes come next"
+        )
+        self.promise(pipe.bytes_out == len(out) - self.passed, "counts another output")
+        self.promise(pipe.peak_memory >= pipe.slabs * self.limits.buffer_size, "forgets its peak")
+        self.promise(pipe.has_output == (pipe.memory_bytes > 0 or outstanding > 0), "counts another backlog")
+        if not self.filters:
+            came = self.passed + pipe.bytes_in - pipe.surplus
+            not_passed_on = came - len(out) - outstanding - pipe.memory_bytes
+            self.promise(0 <= not_passed_on <= self.limits.buffer_size, "bytes are neither here nor there")
+        self.look_at_memory()
+
+    def look_at_memory(self) -> None:
+        pipe, limits = self.pipe, self.limits
+        self.promise(pipe.slabs == self.pool.in_use <= limits.slabs, "more slabs than it may, or than the pool knows")
+        self.promise(0 <= pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
+        most = limits.memory + max(40 * GROWTH ** len(self.filters), limits.buffer_size) + 20
+        self.promise(0 <= pipe.memory_bytes <= most, "more output in memory than it may")
+        self.promise(len(pipe._memory) <= MOST_PARTS + limits.slabs, "more pieces in memory than it may")
+
+    def waits(self) -> None:
+        """Only when it can do nothing else."""
+        pipe = self.pipe
+        suspended = pipe.chain is not None and pipe.chain.suspension is not None
+        self.promise(not (self.writable and pipe.has_output), "waits with output for a ready client")
+        reading = self.readable and pipe.upstream.value == "open" and not pipe.delayed
+        may_spill = bool(pipe.memory_bytes and pipe.disk.room) and not self.disk_failed
+        if reading:
+            self.promise(not pipe.has_room, "waits with bytes to read and room for them")
+            self.promise(self.writable or not may_spill, "waits though it could spill")
+        elif self.writable and not suspended:
+            self.promise(pipe.slabs == 0, "an idle pipe holds memory")
+            if not self.filters:
+                came = self.passed + pipe.bytes_in - pipe.surplus
+                self.promise(came == len(self.out), "holds back bytes from a ready client")
+        self.promise(not pipe.wants_read or pipe.has_room or may_spill, "would time out a read that it cannot do")
+
+    def closed(self, finished: bool | None) -> None:
+        """
+        It is over.
+
+        @param finished: what the pipe says of it; None if its owner does not wait for that.
+        """
+        pipe, out = self.pipe, self.out
+        pending = pipe.error
+        self.promise(pipe.close() == [] and pipe.close() == [], "filters raised when they were told, or were told twice")
+        error = pipe.error
+        self.over = True
+        pool = self.pool.statistics()
+        self.promise(pool.in_use == pool.lost == pipe.slabs == pipe.memory_bytes == 0, "a buffer did not come back")
+        self.promise(pipe.disk.outstanding == 0, "a range of the disk did not come back")
+        self.promise(pipe.next_step(True, True) is self.step_class.ABANDON, "does something after its end")
+        self.promise(self.whole.startswith(out), "lost, repeated or reordered bytes")
+        if finished is None:
+            clean = pipe.downstream.value == "ended"
+            self.promise(clean or error is pending is not None or isinstance(error, PipeFinished), "another error")
+        else:
+            clean = finished
+            self.promise(error is pending, "another error")
+        self.promise(clean == (error is None), "a clean end with an error, or an unclean one without")
+        for each in self.filters:
+            self.promise([stop is None for stop in each.stops] == [clean], "a filter was not told once, or another end")
+        received = self.stream[: self.passed + pipe.bytes_in - pipe.surplus]
+        if clean:
+            self.promise(out == self.whole and received == self.stream, "the end of the stream is missing")
+            self.promise(self.known or (self.end_told and not self.reset), "a clean end of what broke off")
+        elif finished is None:
+            pass
+        elif isinstance(error, UpstreamFailed):
+            self.promise(self.end_told and not self.wire, "bytes were left unread")
+            self.promise(self.reset or self.known, "an upstream that ended has failed")
+            self.promise(out == self.model(received, False), "received bytes were lost with the upstream")
+        else:
+            self.promise(isinstance(error, (FilterFailed, DownstreamFailed, Cancelled)), f"another error: {error!r}")
+            if isinstance(error, FilterFailed):
+                self.promise("the model filter breaks" in str(error), f"a filter failed by itself: {error}")
+
+    def teardown(self) -> None:
+        """What is still alive comes to a good end once the world is friendly."""
+        if self.over or sys.exc_info()[0] is not None:
+            return
+        if not self.ended:
+            self.upstream_sends(ALL, attrs.evolve(WHOLLY, steps=0))
+        for _ in range(MOST_STEPS):
+            self.blocked, self.writable, self.pipe.delayed = False, True, False
+            if self.pipe.waits_for_filter:
+                self.pipe.filter_resumed("fired")
+            self.act(WHOLLY)
+            if self.over:
+                return
+            self.look()
+        self.promise(False, "no end in sight")
+
+
+class StatefulTests(SynchronousTestCase):
+    """
+    No order of events that hypothesis tries breaks a promise.
+
+    Seen to fail for mutations of L{tests.fuzz.mutations}.
+    """
+
+    def test_pipe(self) -> None:
+        run_state_machine_as_test(PipeMachine, settings=SETTINGS)
