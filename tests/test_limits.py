@@ -23,8 +23,11 @@ class DefaultTests(SynchronousTestCase):
                 "max_temp_file_size": GIB,
                 "temp_file_write_size": 64 * KIB,
                 "limit_rate": 0,
+                "limit_rate_after": 0,
                 "read_timeout": 60.0,
                 "send_timeout": 60.0,
+                "idle_timeout": 0.0,
+                "total_timeout": 0.0,
             },
         )
         self.assertEqual(DEFAULT_LIMITS, PipeLimits())

@@ -57,8 +57,12 @@ class PipeLimits:
         nginx's it bounds what is outstanding, not what was ever written: what was sent is given back to the disk.
     @ivar temp_file_write_size: bytes of one write to the file. Default two buffers; at least one.
     @ivar limit_rate: bytes per second read from the upstream, 0 for no limit (nginx C{proxy_limit_rate}).
+    @ivar limit_rate_after: bytes before that limit begins (nginx C{limit_rate_after}). Default 0.
     @ivar read_timeout: seconds the upstream may be silent while the pipe waits for it; 0 for ever. Default 60.
     @ivar send_timeout: seconds between two successful writes to a client that has bytes waiting; 0 for ever. Default 60.
+    @ivar idle_timeout: seconds in which no byte comes or goes, then the pipe ends; 0 for ever, the default. It does not run while
+        the pipe itself waits (for its rate, a filter, the disk).
+    @ivar total_timeout: seconds the whole pipe may take; 0 for ever, the default.
     """
 
     buffers: int = attrs.field(default=8, validator=_at_least(2))
@@ -68,8 +72,11 @@ class PipeLimits:
     max_temp_file_size: int = attrs.field(default=GIB, validator=_at_least(0))
     temp_file_write_size: int = attrs.field(validator=_at_least(1))
     limit_rate: int = attrs.field(default=0, validator=_at_least(0))
+    limit_rate_after: int = attrs.field(default=0, validator=_at_least(0))
     read_timeout: float = attrs.field(default=60.0, validator=_timeout)
     send_timeout: float = attrs.field(default=60.0, validator=_timeout)
+    idle_timeout: float = attrs.field(default=0.0, validator=_timeout)
+    total_timeout: float = attrs.field(default=0.0, validator=_timeout)
 
     @busy_size.default
     def _busy_size_default(self) -> int:

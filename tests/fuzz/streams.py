@@ -307,7 +307,9 @@ class SessionLife(Life):
             self.check(not problem, problem)
             self.check(delivered == len(wire.got) or (broken and delivered > len(wire.got)), "it counts otherwise")
         if not broken or self.breaker is self.server:
-            self.check(len(response.got) == response.sent == counted[0], "bytes were lost that were sent before the end")
+            self.check(
+                len(response.got) == response.sent == counted[0], "bytes were lost that were sent before the end"
+            )
         self.facts.delivered, self.facts.spilled = sum(counted), statistics.bytes_spilled
         self.engine.advance(0.2)
         for wire in (response, request):
@@ -337,8 +339,8 @@ def close_kernel_pipes(pipes: Any) -> None:
 
 def live(seed: int, way: str, spill: str, modules: dict[str, ModuleType]) -> Facts:
     """
-    A whole life. What is rare happens often meanwhile: in some lives bulk is what is more than a few hundred bytes, turns are short,
-    and splice(2) does less than it could.
+    A whole life. What is rare happens often meanwhile: in some lives bulk is what is more than a few hundred bytes, turns are
+    short, and splice(2) does less than it could.
 
     @raise Broken: a promise was broken.
     """
@@ -364,14 +366,17 @@ def live(seed: int, way: str, spill: str, modules: dict[str, ModuleType]) -> Fac
         spliced[0] += done
         return done
 
+    changes: list[tuple[Any, str, Any]] = [
+        (os, "splice", splice),
+        (modules["driver"], "Relay", Counted),
+        (modules["tcp_session"], "Relay", Counted),
+        (modules["relay"], "_SMALL", small),
+        (modules["relay"], "_BULK", 4 * small),
+        (modules["relay"], "_BUDGET", rng.choice([2 * small, 1 << 20])),
+    ]
     with contextlib.ExitStack() as stack:
-        patch: Callable[..., Any] = lambda *what: stack.enter_context(mock.patch.object(*what))
-        patch(os, "splice", splice)
-        patch(modules["driver"], "Relay", Counted)
-        patch(modules["tcp_session"], "Relay", Counted)
-        patch(modules["relay"], "_SMALL", small)
-        patch(modules["relay"], "_BULK", 4 * small)
-        patch(modules["relay"], "_BUDGET", rng.choice([2 * small, 1 << 20]))
+        for change in changes:
+            stack.enter_context(mock.patch.object(*change))
         life = WAYS[way](seed, spill, modules)
         try:
             facts: Facts = life.live()

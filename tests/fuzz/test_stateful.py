@@ -409,7 +409,9 @@ class PipeMachine(RuleBasedStateMachine):
         pipe, out, disk = self.pipe, self.out, self.pipe.disk
         self.promise(self.whole.startswith(out), "lost, repeated or reordered bytes")
         outstanding = len(self.file) - self.file_start
-        self.promise((disk.read_offset, disk.write_offset) == (self.file_start, len(self.file)), "another range on disk")
+        self.promise(
+            (disk.read_offset, disk.write_offset) == (self.file_start, len(self.file)), "another range on disk"
+        )
         self.promise(
             self.whole[len(out) : len(out) + outstanding] == self.file[self.file_start :], "other bytes come next"
         )
@@ -455,7 +457,9 @@ class PipeMachine(RuleBasedStateMachine):
         """
         pipe, out = self.pipe, self.out
         pending = pipe.error
-        self.promise(pipe.close() == [] and pipe.close() == [], "filters raised when they were told, or were told twice")
+        self.promise(
+            pipe.close() == [] and pipe.close() == [], "filters raised when they were told, or were told twice"
+        )
         error = pipe.error
         self.over = True
         pool = self.pool.statistics()

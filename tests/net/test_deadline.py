@@ -47,6 +47,23 @@ class DeadlineTests(SynchronousTestCase):
             self.assertEqual(self.clock.getDelayedCalls(), [call], step)
             self.assertEqual(call.getTime(), 10.0)
 
+    def test_re_arm_within_299_ms_keeps_300_ms_moves(self) -> None:
+        """nginx's rule, for its price of moving a timer. Ours is never moved, and the deadline is exact all the same."""
+        for after in (0.25, 0.299, 0.3, 0.5):
+            clock = Clock()
+            expired: list[float] = []
+            deadline = Deadline(clock, 10, lambda clock=clock, expired=expired: expired.append(clock.seconds()))
+            deadline.restart(0.0)
+            (call,) = clock.getDelayedCalls()
+            clock.advance(after)
+            deadline.restart(after)
+            self.assertEqual((clock.getDelayedCalls(), call.getTime()), ([call], 10.0))
+            clock.advance(10 - after)
+            self.assertEqual(expired, [], after)
+            clock.advance(after)
+            self.assertEqual(expired, [10 + after])
+            self.assertEqual(clock.getDelayedCalls(), [])
+
     def test_stopped(self) -> None:
         deadline = self.deadline(10)
         deadline.restart(0.0)

@@ -87,6 +87,34 @@ class FlowTests(SocketCase):
         self.engine.turn()
         self.assertEqual(self.client.read(), b"hello")
 
+    def test_what_was_written_in_a_handler_before_the_pipe_comes_first(self) -> None:
+        """As a protocol does that answers with a head of its own, and leaves the body to a pipe."""
+        for preread in (b"", b"first "):
+
+            def answer(data: bytes, preread: bytes = preread) -> None:
+                self.down.write(b"head ")
+                self.start(preread=preread)
+
+            self.up, self.server = self.engine.connect(Recorder())
+            self.down, self.client = self.engine.connect(Recorder(answer))
+            self.client.write(b"question")
+            self.engine.settle()
+            self.server.write(b"body")
+            self.server.half_close()
+            self.assertEqual(self.drain(), b"head " + preread + b"body")
+            self.assertTrue(self.client.ended)
+
+    def test_what_a_slow_client_has_yet_to_take_comes_before_the_pipe(self) -> None:
+        head = os.urandom(1 << 20)
+        self.down.write(head)
+        self.engine.settle()
+        self.start()
+        self.server.write(b"body")
+        self.server.half_close()
+        got = self.drain()
+        self.assertEqual((len(got), got[-4:], got[:-4] == head), (len(head) + 4, b"body", True))
+        self.assertTrue(self.client.ended)
+
     def test_no_control_calls(self) -> None:
         """Back-pressure, resuming and ending cost no epoll_ctl."""
         calls = self.engine.statistics.control_calls

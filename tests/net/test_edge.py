@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Engine, HalfCloseRecorder, Recorder, os_error
+from twisted_pipe.core.readiness import ERR, HUP
 from twisted_pipe.errors import DiskFailed
 from twisted_pipe.net.edge import READ_BUDGET, WOULD_BLOCK, EdgeSocket
 
@@ -239,6 +240,21 @@ class OwnerTests(EdgeCase):
         self.peer.read()
         self.engine.settle()
         self.assertEqual(owner.calls, calls + 1)
+
+    def test_err_only_runs_both_handlers(self) -> None:
+        """At least one of them meets the error, in I/O, where its reason is told."""
+        for event in (ERR, HUP):
+            transport, _peer = self.engine.connect()
+            self.engine.settle()
+            edge = transport.edge_socket()
+            reader, writer = Owner(edge), Owner(edge)
+            edge.reader, edge.writer, edge.writing = reader, writer, True
+            edge.readable = edge.writable = False
+            edge.events = event
+            self.engine.reactor.loop.post(edge)
+            self.engine.turn()
+            self.assertEqual((reader.calls, writer.calls), (1, 1))
+            self.assertTrue(edge.pending_eof)
 
     def test_lost(self) -> None:
         owner = self.own()

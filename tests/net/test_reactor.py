@@ -95,6 +95,24 @@ class TurnTests(ReactorCase):
         self.assertEqual((protocol.received, len(protocol.lost)), ([], 1))
         self.assertEqual(self.engine.statistics.stale_events, stale + 1)
 
+    def test_close_with_posted_events_and_timers(self) -> None:
+        """Neither comes to anything."""
+        protocol = Recorder()
+        transport, peer = self.engine.connect(protocol)
+        transport.pauseProducing()
+        peer.write(b"x")
+        self.engine.settle()
+        transport.resumeProducing()
+        edge = transport.edge_socket()
+        edge.try_later()  # the timer of a socket for which the kernel had no memory
+        self.assertEqual((self.engine.statistics.queued, len(self.reactor.getDelayedCalls())), (1, 1))
+        transport.connectionLost(Failure(error.ConnectionDone()))
+        posted = self.engine.statistics.posted
+        self.engine.advance(1)
+        self.assertEqual((self.engine.statistics.queued, self.reactor.getDelayedCalls()), (0, []))
+        self.assertEqual((self.engine.statistics.posted, edge.open, edge.posted), (posted, False, False))
+        self.assertEqual((protocol.received, len(protocol.lost)), ([], 1))
+
     def test_posted_writes_go_out_at_the_end_of_the_turn(self) -> None:
         """A handler that writes to another connection costs no second turn."""
         other, other_peer = self.engine.connect()

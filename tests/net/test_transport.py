@@ -50,6 +50,21 @@ class StreamTests(TransportCase):
         self.assertEqual(self.engine.statistics.control_calls, calls + 1)
         self.assertEqual(self.engine.statistics.registered, registered)
 
+    def test_close_issues_no_del(self) -> None:
+        """The kernel forgets a closed descriptor by itself."""
+        calls: list[str] = []
+        self.engine.reactor.loop.debug = calls.append
+        for end in ("loseConnection", "abortConnection"):
+            transport, _peer = self.engine.connect()
+            self.engine.settle()
+            before = self.engine.statistics
+            getattr(transport, end)()
+            self.engine.settle()
+            after = self.engine.statistics
+            self.assertEqual(after.control_calls, before.control_calls)
+            self.assertEqual(after.registered, before.registered - 1)
+        self.assertEqual([line for line in calls if "add event" not in line and "op:" in line], [])
+
     def test_paused_gets_nothing(self) -> None:
         protocol = Recorder()
         transport, peer = self.engine.connect(protocol)

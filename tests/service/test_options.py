@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import shlex
 import sys
 from typing import Any
@@ -12,6 +13,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 import twisted_pipe
+from tests.net.fakes import Engine
+from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.limits import GIB, KIB, MIB, PipeLimits
 from twisted_pipe.net.spillfile import default_temp_path
 from twisted_pipe.proxies.tcp import TcpProxySettings
@@ -77,6 +80,22 @@ class MeaningTests(OptionsCase):
     def test_buffering(self) -> None:
         self.assertTrue(self.limits("--buffering", "on").buffering)
         self.assertFalse(self.limits("--buffering", "off").buffering)
+
+    def test_access_log(self) -> None:
+        self.assertFalse(self.settings().access_log)
+        self.assertFalse(self.settings("--access-log", "off").access_log)
+        self.assertTrue(self.settings("--access-log", "on").access_log)
+
+    def test_debug_events(self) -> None:
+        self.assertFalse(self.configured().debug_events)
+        self.assertTrue(self.configured("--debug-events").debug_events)
+
+    def test_worker_connections(self) -> None:
+        self.assertEqual(self.configured().worker_connections, 0)
+        self.assertEqual(self.configured("--worker-connections", "0").worker_connections, 0)
+        options = PipeOptions()
+        options.parseOptions([*PLACES, "--worker-connections", "100"])
+        self.assertEqual(options.configuration(Engine(self).reactor).worker_connections, 100)
 
     def test_buffers(self) -> None:
         """What is not given follows the size of a buffer."""
@@ -210,6 +229,23 @@ class RefusalTests(OptionsCase):
     def test_choices(self) -> None:
         self.assert_refused("--buffering", "maybe", "must be on or off")
         self.assert_refused("--protocol", "http", "must be tcp")
+        self.assert_refused("--access-log", "maybe", "must be off or on")
+
+    def test_worker_connections(self) -> None:
+        for value in ("many", "-1", "", "1k"):
+            line = self.refused("--worker-connections", value)
+            self.assertTrue(line.startswith(f"--worker-connections: {value!r}: "), line)
+        self.assertEqual(
+            self.refused("--worker-connections", "100"),
+            "--worker-connections: 100: must be left out on this reactor: only epollet can (twistd --reactor=epollet)",
+        )
+
+    def test_more_worker_connections_than_files(self) -> None:
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        options = PipeOptions()
+        options.parseOptions([*PLACES, "--worker-connections", str(files + 1)])
+        error = self.assertRaises(BadConfiguration, options.configuration, Engine(self).reactor)
+        self.assertIn(f"must be at most the limit on open files, which is {files} (ulimit -n)", str(error))
 
     def test_temp_path(self) -> None:
         missing = self.mktemp()
@@ -281,11 +317,23 @@ class HelpTests(OptionsCase):
             ("--send-timeout", "TIME (seconds)", "60s"),
             ("--idle-timeout", "TIME (seconds)", "10m"),
             ("--lingering-timeout", "TIME (seconds)", "5s"),
+            ("--access-log", "session", "off"),
+            ("--worker-connections", "NUMBER", "0"),
             ("--pid-file", "process number", "none"),
         ):
             self.assertIn(unit, described[option])
             self.assertIn(f"[default: {default}]", described[option])
-        for option in ("--listen", "--upstream", "--filter", "--request-filter", "--demo", "--help", "--version"):
+        named = (
+            "--listen",
+            "--upstream",
+            "--filter",
+            "--request-filter",
+            "--demo",
+            "--debug-events",
+            "--help",
+            "--version",
+        )
+        for option in named:
             self.assertTrue(described.pop(option).strip(), option)
 
     def test_the_defaults_it_states_are_the_defaults(self) -> None:

@@ -17,6 +17,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.net.fakes import Engine
 from twisted_pipe.filters.discovery import parse_filter_spec
 from twisted_pipe.limits import MIB, PipeLimits
 from twisted_pipe.net.spillfile import SpillDirectory
@@ -151,6 +152,33 @@ class StartTests(ServiceCase):
                 "timeouts: connect 60.0 s, read off, send 60.0 s, idle 10 m 00 s, lingering 5.000 s"
             ],
         )
+
+    def test_worker_connections(self) -> None:
+        engine = Engine(self)
+        for count in (100, 0):
+            configuration = attrs.evolve(self.configuration(a=Now(Port(1))), worker_connections=count)
+            PipeService(configuration, engine.reactor).privilegedStartService()
+            self.assertEqual(engine.reactor.connections.limit, 100, "0 changes nothing")
+
+    def test_debug_events(self) -> None:
+        """Each event of the engine is a line in the log, at the level for that; without the option it is not even asked."""
+        engine = Engine(self)
+        configuration = self.configuration(a=Now(Port(1)))
+        PipeService(configuration, engine.reactor).privilegedStartService()
+        self.assertIsNone(engine.reactor.loop.debug)
+        PipeService(attrs.evolve(configuration, debug_events=True), engine.reactor).privilegedStartService()
+        with capturedLogs() as events:
+            engine.connect()
+            engine.settle()
+        self.assertEqual({event["log_level"] for event in events}, {LogLevel.debug})
+        lines = [formatEvent(event) for event in events]
+        self.assertTrue(lines[0].startswith("epoll add event: fd:"), lines)
+        self.assertTrue(lines[-1].startswith("epoll: fd:"), lines)
+
+    def test_debug_events_on_another_reactor(self) -> None:
+        configuration = attrs.evolve(self.configuration(a=Now(Port(1))), debug_events=True)
+        PipeService(configuration, self.reactor).privilegedStartService()
+        self.assertFalse(hasattr(self.reactor, "loop"))
 
     def test_logs_what_is_off(self) -> None:
         configuration = self.configuration()

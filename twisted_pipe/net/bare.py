@@ -42,6 +42,7 @@ class BareSocket(EdgeSocket):
     __slots__ = ("_opened", "accepted", "connected", "reactor")
 
     TLS = False
+    backlog = False
     disconnecting = False
     logstr = "pipe"
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.logger import Logger
@@ -22,20 +22,22 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_pipe.core.buffers import SlabPool
-from twisted_pipe.core.pacing import Pacer
 from twisted_pipe.core.pipe import Flow, Pipe, Step
 from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, PipeFinished, Side, TimedOut, UpstreamFailed
 from twisted_pipe.interfaces import IPipeFilter
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
+from twisted_pipe.net.awaiting import Awaiting
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
-from twisted_pipe.net.deadline import Deadline
 from twisted_pipe.net.edge import edge_of
+from twisted_pipe.net.live import live_pipes
 from twisted_pipe.net.outcome import PipeOutcome
+from twisted_pipe.net.rate import NO_LIMIT, RateLimit
 from twisted_pipe.net.relay import Relay
 from twisted_pipe.net.sink import ConsumerSink, Sink, SocketSink
 from twisted_pipe.net.source import ProducerSource, SocketSource, Source
 from twisted_pipe.net.spiller import Spiller
 from twisted_pipe.net.spillfile import SpillDirectory
+from twisted_pipe.net.timeouts import Timeouts
 
 __all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
 
@@ -123,24 +125,23 @@ class EventPipe:
             limits, slab_pool(limits.buffer_size), named, length, preread, spill.quota, cacheable=store is not None
         )
         self._spiller = Spiller(self._pipe, spill, store, self, self._turn)
-        self._awaited: Deferred[Any] | None = None
+        self._awaiting = Awaiting(self._pipe, self, self._turn)
         self._running = self._again = self._ended = False
         self._later: Any = None
         self._bulk = False  # the last read filled all it was given: the next may have more
         self._started = self._progress = clock.seconds()
-        self._pacer = Pacer(limits.limit_rate, self._started) if limits.limit_rate else None
-        self._pacer_call: Any = None
-        self._read_deadline = Deadline(clock, limits.read_timeout, self._read_timed_out)
-        self._send_deadline = Deadline(clock, limits.send_timeout, self._send_timed_out)
+        self._rate = RateLimit(clock, limits.limit_rate, limits.limit_rate_after, self._paced)
+        self._timeouts = Timeouts(self._pipe, limits, clock, self, self._started)
         source, sink = edge_of(upstream), edge_of(downstream)
         self._pushed = None if source is not None else ProducerSource(upstream)
         self._source: Source = SocketSource(source, self) if source is not None else self._pushed  # type: ignore[assignment]
         self._sink: Sink = SocketSink(sink) if sink is not None else ConsumerSink(downstream, limits.busy_size)
-        # The fast path, where nothing but the sockets decides: no filter, no rate, no length.
+        # The fast path, where nothing but the sockets decides: no filter, no length, nothing stored; and no rate.
         self._relay: Relay | None = None
-        plain = not (named or limits.limit_rate or store) and length is None
+        plain = not (named or store) and length is None
         if plain and source is not None and sink is not None and clock is source.transport.reactor:
             self._relay = Relay(source, sink, self, limits.memory, self._started)
+        live_pipes.add(self)
         self._sink.attach(self)  # a consumer that is gone says so at once
         self._turn()
 
@@ -158,6 +159,21 @@ class EventPipe:
         return self._pipe.bytes_out + self._relayed
 
     @property
+    def upstream_blocked(self) -> bool:
+        """Whether the upstream is not read because no buffer is free."""
+        return self._pipe.upstream_blocked
+
+    @property
+    def memory_bytes(self) -> int:
+        """What waits in memory."""
+        return self._pipe.memory_bytes
+
+    @property
+    def disk_bytes(self) -> int:
+        """What waits on disk."""
+        return self._pipe.disk.outstanding
+
+    @property
     def _relayed(self) -> int:
         return self._relay.moved if self._relay is not None else 0
 
@@ -171,6 +187,17 @@ class EventPipe:
     def bytes_spilled(self) -> int:
         """Written to disk so far."""
         return self._pipe.bytes_spilled
+
+    @property
+    def limit_rate(self) -> int:
+        """Bytes a second that are read from the upstream, 0 for no limit. May be set while the pipe runs."""
+        return self._rate.rate
+
+    @limit_rate.setter
+    def limit_rate(self, rate: int) -> None:
+        self._rate.rate = rate
+        if rate and self._relay is not None:
+            self._turn()  # which takes it off the fast path
 
     # IConsumer, for an upstream that pushes
 
@@ -313,7 +340,7 @@ class EventPipe:
         while True:
             step = pipe.next_step(source.readable, sink.writable)
             if step is Step.READ:
-                if self._relay is not None and sink.writable and pipe.empty:
+                if self._relay is not None and sink.writable and pipe.empty and not self._rate.rate:
                     break  # the fast path can do that
                 budget -= self._read(now)
             elif step is Step.WRITE:
@@ -323,7 +350,7 @@ class EventPipe:
             elif step is Step.SPILL:
                 budget -= self._spiller.write()
             elif step is Step.AWAIT:
-                self._await()
+                self._awaiting.begin()
             else:
                 break
             if budget <= 0:
@@ -338,12 +365,18 @@ class EventPipe:
         came, went = pipe.bytes_in - came, pipe.bytes_out - went
         if came or went:
             self._progress = now
-        _measure(self._read_deadline, pipe.wants_read and not source.readable, bool(came), now)
-        _measure(self._send_deadline, pipe.wants_write and not sink.writable, bool(went), now)
+        waits_for_bytes = pipe.wants_read and not source.readable
+        waits_for_room = pipe.wants_write and not sink.writable
+        self._timeouts.measure(now, waits_for_bytes, bool(came), waits_for_room, bool(went))
         source.settle(pipe.wants_read)
         sink.settle(pipe.wants_write)
         relay = self._relay
-        if relay is not None and pipe.empty and pipe.wants_read:
+        if (
+            relay is not None
+            and pipe.empty
+            and pipe.wants_read
+            and not (self._rate.rate or relay.sink.transport.backlog)
+        ):
             relay.arm()
             if source.readable:
                 relay.source.transport.reactor.loop.post(relay.source)
@@ -353,19 +386,16 @@ class EventPipe:
         self._turn()
 
     def _read(self, now: float) -> int:
-        pacer, most = self._pacer, 0
-        if pacer is not None:
-            most = pacer.budget(now)
-            if most == 0:
-                self._pipe.delayed = True
-                self._pacer_call = self._clock.callLater(max(pacer.delay(now), 0.001), self._paced)
-                return 0
+        most = self._rate.budget(now, self.bytes_in)
+        if most == 0:
+            self._pipe.delayed = True
+            return 0
         try:
-            if self._bulk and pacer is None:
+            if self._bulk and most == NO_LIMIT:
                 got = self._source.read_into_all(self._pipe.read_views())
                 self._bulk = got > self.limits.buffer_size
             else:
-                view = self._pipe.read_view(most)
+                view = self._pipe.read_view(max(most, 0))
                 got = self._source.read_into(view)
                 self._bulk = got == len(view)
         except PipeError as error:
@@ -376,8 +406,8 @@ class EventPipe:
             return 0
         if got > 0:
             self._pipe.did_read(got)
-            if pacer is not None:
-                pacer.passed(got)
+            if most != NO_LIMIT:
+                self._rate.passed(got, self.bytes_in)
             return got
         self._bulk = False
         if got == 0:
@@ -385,7 +415,6 @@ class EventPipe:
         return 0
 
     def _paced(self) -> None:
-        self._pacer_call = None
         self._pipe.delayed = False
         self._turn()
 
@@ -407,38 +436,14 @@ class EventPipe:
             self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
         return 0
 
-    def _await(self) -> None:
-        """A filter waits for something: go on when it fires, which may be at once."""
-        suspension = self._pipe.chain.suspension  # type: ignore[union-attr]
-        awaited = suspension if hasattr(suspension, "addCallbacks") else ensureDeferred(_wait_for(suspension))
-        self._awaited = awaited
-        awaited.addCallbacks(self._filter_resumed, self._filter_failed)
-
-    def _filter_resumed(self, result: object) -> None:
-        self._awaited = None
-        if not self._ended:
-            self._pipe.filter_resumed(result)
-            self._turn()
-
-    def _filter_failed(self, failure: Failure) -> None:
-        self._awaited = None
-        if not self._ended:
-            self._pipe.filter_failed(failure.value or RuntimeError("a failure without an exception"))
-            self._turn()
-
     # the end
 
-    def _read_timed_out(self) -> None:
-        if self._relay is not None and self._relay.last_progress > self._progress:
-            # bytes went past, and nobody moved the deadline for them
-            self._progress = self._relay.last_progress
-            self._read_deadline.restart(self._progress)
-            return
-        self._pipe.did_fail(TimedOut(Side.UPSTREAM, "read timeout", self.limits.read_timeout))
-        self._turn()
-
-    def _send_timed_out(self) -> None:
-        self._pipe.did_break(TimedOut(Side.DOWNSTREAM, "send timeout", self.limits.send_timeout))
+    def timed_out(self, error: TimedOut) -> None:
+        """One side has kept us waiting for too long."""
+        if error.side is Side.UPSTREAM:
+            self._pipe.did_fail(error)
+        else:
+            self._pipe.did_break(error)
         self._turn()
 
     def abandon(self, error: PipeError) -> None:
@@ -461,20 +466,13 @@ class EventPipe:
             self._tell_stored(pipe)
         for problem in pipe.close():
             _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
-        self._read_deadline.cancel()
-        self._send_deadline.cancel()
-        for call in (self._later, self._pacer_call):
-            if call is not None:
-                call.cancel()
-        self._later = self._pacer_call = None
-        if self._awaited is not None:
-            # Its result has nowhere to go; a failure, CancelledError above all, would only be reported as unhandled.
-            awaited, self._awaited = self._awaited, None
-            awaited.addErrback(_ignore_cancelled)
-            try:
-                awaited.cancel()
-            except Exception:  # a filter's canceller must not keep the pipe from ending
-                _log.failure("{pipe.name}: cancelling what a filter waited for", pipe=self)
+        live_pipes.discard(self)
+        self._timeouts.cancel()
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._rate.cancel()
+        self._awaiting.stop()
         self._spiller.close()
         self._source.detach()
         self._sink.detach()
@@ -517,22 +515,6 @@ class EventPipe:
             abort(self._downstream)
         if self._upstream is not None:
             self._upstream.stopProducing()
-
-
-def _ignore_cancelled(failure: Failure) -> None:
-    failure.trap(CancelledError)
-
-
-async def _wait_for(awaitable: Any) -> Any:
-    return await awaitable
-
-
-def _measure(deadline: Deadline, waiting: bool, progressed: bool, now: float) -> None:
-    """A timeout runs while its side is waited for, from its last progress."""
-    if not waiting:
-        deadline.stop()
-    elif progressed or not deadline.running:
-        deadline.restart(now)
 
 
 _default_spill = SpillDirectory()

@@ -129,18 +129,22 @@ class EdgeSocket(Readiness):
             if self.writable and self.writing:
                 if self.tag != tag:
                     loop.stale_events += 1
-                elif self.writer is not None and not transport.disconnecting:
-                    self.writer.socket_ready()
                 else:
-                    why = transport.doWrite()
-                    if why and self.tag == tag:
-                        loop.disconnect(transport, why, False)
+                    # what was written to the transport before somebody took its write half over goes first
+                    if self.writer is None or transport.disconnecting or transport.backlog:
+                        why = transport.doWrite()
+                        if why and self.tag == tag:
+                            loop.disconnect(transport, why, False)
+                    if self.writer is not None and self.writable and not (transport.disconnecting or transport.backlog):
+                        self.writer.socket_ready()
         finally:
             self.running = False
         # an owner that stopped at its budget comes back by itself
         if (
             (self.readable and self.reading and self.reader is None)
-            or (self.writable and self.writing and (self.writer is None or transport.disconnecting))
+            or (
+                self.writable and self.writing and (self.writer is None or transport.disconnecting or transport.backlog)
+            )
         ) and self.tag == tag:
             loop.post(self)
 

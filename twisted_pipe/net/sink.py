@@ -62,7 +62,7 @@ class SocketSink:
 
     @property
     def writable(self) -> bool:
-        return self.edge.writable
+        return self.edge.writable and not self.edge.transport.backlog
 
     def write(self, parts: Sequence[BytesLike]) -> int:
         return self.edge.send(parts)
@@ -72,11 +72,11 @@ class SocketSink:
         return self.edge.send_file(fd, within, count)
 
     def settle(self, waiting: bool) -> None:
-        self.edge.writing = waiting
+        self.edge.writing = waiting or self.edge.transport.backlog
 
     def detach(self) -> None:
         self.edge.writer = None
-        self.edge.writing = False
+        self.edge.writing = self.edge.transport.backlog
 
 
 class ConsumerSink:

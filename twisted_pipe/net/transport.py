@@ -75,6 +75,11 @@ class EdgeTransport(tcp.Connection):
     _known: Any = None  # the protocol that this was found out of
     _tempDataBuffer: deque[Any]  # type: ignore[assignment]  # what waits to be sent; popped from its left
 
+    @property
+    def backlog(self) -> bool:
+        """Whether bytes wait that were written to the transport itself."""
+        return self._tempDataLen > 0
+
     def edge_socket(self) -> EdgeSocket:
         """The socket's readiness and I/O; registers it if that was not done yet."""
         edge = self.edge

@@ -38,6 +38,7 @@ class TcpProxySettings:
         for never.
     @ivar lingering_timeout: seconds the client may be silent after the upstream has ended its side, before the upstream
         connection is closed.
+    @ivar upload_rate: bytes per second read from a client, 0 for no limit (nginx stream C{proxy_upload_rate}).
     @ivar access_log: whether to log a line for each session that begins, and for each that ends well. What goes wrong is
         logged in any case.
     """
@@ -48,12 +49,13 @@ class TcpProxySettings:
     connect_timeout: float = 60.0
     idle_timeout: float = 600.0
     lingering_timeout: float = 5.0
+    upload_rate: int = 0
     access_log: bool = False
 
     @property
     def request_limits(self) -> PipeLimits:
         """The same bounds toward the upstream: a client may be silent as long as the session is not idle."""
-        return attrs.evolve(self.limits, read_timeout=0.0, limit_rate=0)
+        return attrs.evolve(self.limits, read_timeout=0.0, limit_rate=self.upload_rate)
 
 
 @attrs.define
@@ -115,7 +117,7 @@ class TcpProxyFactory(ServerFactory):
         self.takes_sockets = hasattr(clock, "add_edge")
         plain = self.takes_sockets and not settings.limits.limit_rate
         self.plain_response = plain and not settings.response_filters
-        self.plain_request = self.takes_sockets and not settings.request_filters
+        self.plain_request = self.takes_sockets and not (settings.request_filters or settings.upload_rate)
         self.memory = settings.limits.memory
         self.sessions: set[TcpSession] = set()
         self.totals = TcpProxyTotals()

@@ -16,10 +16,12 @@ import twisted
 from twisted.python.usage import Options, UsageError
 
 import twisted_pipe
+from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import all_filters, parse_filter_spec
 from twisted_pipe.interfaces import IPipeFilterFactory
 from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net.diskthreads import DiskThreads
 from twisted_pipe.net.spillfile import SpillDirectory, default_temp_path
 from twisted_pipe.proxies.tcp import TcpProxySettings
 from twisted_pipe.service.configuration import PipeConfiguration
@@ -114,12 +116,39 @@ class PipeOptions(Options):
             None,
             "SIZE (bytes) of one write to the temporary file. At least one buffer. [default: two buffers]",
         ],
+        [
+            "spill-quota",
+            None,
+            "0",
+            "SIZE (bytes) that all connections together may have on disk; 0: no limit but each one's own.",
+        ],
+        [
+            "temp-file-threads",
+            None,
+            "2",
+            (
+                "NUMBER of threads that write to disk while it is slow, so that nobody else waits for it; "
+                "0: none, every write is made by the reactor's thread."
+            ),
+        ],
         ["temp-path", None, default_temp_path(), "Directory of the temporary files, which have no name there."],
         [
             "limit-rate",
             None,
             "0",
             "SIZE (bytes) a second that are read from the upstream, per connection; 0: no limit.",
+        ],
+        [
+            "limit-rate-after",
+            None,
+            "0",
+            "SIZE (bytes) of each connection's response before --limit-rate begins.",
+        ],
+        [
+            "upload-rate",
+            None,
+            "0",
+            "SIZE (bytes) a second that are read from the client, per connection; 0: no limit.",
         ],
         [
             "connect-timeout",
@@ -256,7 +285,11 @@ class PipeOptions(Options):
         """
         self._choice("protocol", "tcp")
         settings = self._settings()
-        spill = SpillDirectory(self["temp-path"] and os.path.abspath(self["temp-path"]))
+        spill = SpillDirectory(
+            self["temp-path"] and os.path.abspath(self["temp-path"]),
+            SpillQuota(self._size("spill-quota")),
+            DiskThreads(reactor, parse_count("--temp-file-threads", self["temp-file-threads"])),
+        )
         self._check_places()
         configuration = PipeConfiguration(
             listeners=tuple(parse_listener(reactor, text) for text in self["listen"]),
@@ -293,6 +326,7 @@ class PipeOptions(Options):
             "buffering": self._choice("buffering", "on", "off") == "on",
             "max_temp_file_size": self._size("max-temp-file-size"),
             "limit_rate": self._size("limit-rate"),
+            "limit_rate_after": self._size("limit-rate-after"),
             "read_timeout": self._time("read-timeout"),
             "send_timeout": self._time("send-timeout"),
         }
@@ -307,6 +341,7 @@ class PipeOptions(Options):
                 connect_timeout=self._time("connect-timeout"),
                 idle_timeout=self._time("idle-timeout"),
                 lingering_timeout=self._time("lingering-timeout"),
+                upload_rate=self._size("upload-rate"),
                 access_log=self._choice("access-log", "off", "on") == "on",
             )
         except BadConfiguration as error:

@@ -61,6 +61,12 @@ class PipeService(Service):
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         if self.configuration.worker_connections:
             self._reactor.connections.limit = self.configuration.worker_connections
+        spill, limits = self.configuration.spill, self.configuration.settings.limits
+        if limits.file_size and spill.in_memory:
+            self._log.warn(
+                "--temp-path: {path} is memory (tmpfs): spilling there saves none; a directory on a disk is wanted",
+                path=spill.path,
+            )
         if self.configuration.debug_events and hasattr(self._reactor, "loop"):
             self._reactor.loop.debug = self._debug
         failures: list[Failure] = []
@@ -77,6 +83,8 @@ class PipeService(Service):
             self._binding.cancel()
         closing = self._close()
         self.factory.shutdown()
+        if self.configuration.spill.threads is not None:
+            self.configuration.spill.threads.stop()
         if self.configuration.pid_file is not None:
             self._remove(self.configuration.pid_file)
         return closing
