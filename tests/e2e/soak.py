@@ -33,6 +33,8 @@ TWICE = BLOCK * 2
 HEAD = struct.Struct("!Q")
 PATIENCE = 60.0
 LONGEST_STALL = 2.0
+#: The power that makes most of them smaller than half of the largest.
+SMALL = 2
 
 
 class Vanish(Exception):
@@ -83,8 +85,8 @@ class Plan:
     @classmethod
     def of(cls, seed: int, largest: int) -> Plan:
         rng = random.Random(seed)
-        response = _way(rng, int(largest * rng.random() ** 3))
-        request = _way(rng, int(largest / 4 * rng.random() ** 3) if rng.random() < 0.5 else 0)
+        response = _way(rng, int(largest * rng.random() ** SMALL))
+        request = _way(rng, int(largest / 4 * rng.random() ** SMALL) if rng.random() < 0.5 else 0)
         ending = rng.choice(["clean"] * 12 + ["client resets", "client resets", "client closes", "upstream resets"])
         return cls(
             response=response,
@@ -100,7 +102,8 @@ def _way(rng: random.Random, size: int) -> Way:
     def stalls(likely: float) -> dict[int, float]:
         if rng.random() > likely:
             return {}
-        return {rng.randrange(size + 1): rng.uniform(0.05, LONGEST_STALL) for _ in range(rng.randint(1, 3))}
+        places = [rng.choice([0, rng.randrange(size + 1)]) for _ in range(rng.randint(1, 3))]
+        return {at: rng.uniform(0.05, LONGEST_STALL) for at in places}
 
     return Way(size, rng.randrange(len(BLOCK)), stalls(0.2), stalls(0.4))
 
@@ -190,7 +193,12 @@ class Soak:
             sock, _ = await loop.sock_accept(listener)
             task = asyncio.create_task(self.upstream(sock))
             self._upstreams.add(task)
-            task.add_done_callback(self._upstreams.discard)
+            task.add_done_callback(self._upstream_done)
+
+    def _upstream_done(self, task: asyncio.Task[None]) -> None:
+        self._upstreams.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.wrong.append(f"the upstream failed: {task.exception()!r}")
 
     async def upstream(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -229,12 +237,12 @@ class Soak:
                 self.seen["upstream: all done"] += 1
             except Vanish:
                 reset(sock)
-            except ConnectionError as error:
+            except (Wrong, asyncio.TimeoutError) as error:
+                self.wrong.append(f"{seed}: upstream: {error!r} after {came} bytes: {plan}")
+            except OSError as error:
                 if plan.ending == "clean":
                     self.wrong.append(f"{seed}: the upstream of a clean transfer got {error!r}: {plan}")
                 self.seen["upstream: broken off"] += 1
-            except (Wrong, asyncio.TimeoutError) as error:
-                self.wrong.append(f"{seed}: upstream: {error!r}: {plan}")
             self.bytes += came
 
     # the clients
@@ -280,12 +288,12 @@ class Soak:
             except Vanish:
                 if plan.ending == "client resets":
                     reset(sock)
-            except ConnectionError as error:
-                if plan.ending != "upstream resets":
-                    self.wrong.append(f"{seed}: the client got {error!r} after {came} bytes: {plan}")
-                self.seen["client: broken off"] += 1
             except (Wrong, asyncio.TimeoutError) as error:
                 self.wrong.append(f"{seed}: port {port}: client: {error!r}: {plan}")
+            except OSError as error:
+                if plan.ending != "upstream resets":
+                    self.wrong.append(f"{seed}: port {port}: the client got {error!r} after {came} bytes: {plan}")
+                self.seen["client: broken off"] += 1
             self.bytes += came
 
     async def round(self, seed: int) -> dict[str, object]:

@@ -434,7 +434,7 @@ def real_modules() -> dict[str, ModuleType]:
 
 
 def mutated_modules(name: str) -> dict[str, ModuleType]:
-    """These modules with the mutation C{name}, which those that come after the mutated one have imported, too."""
+    """These modules, made anew with the mutation C{name}."""
     return _remade(name, *SOCKET_MUTATIONS[name])
 
 
@@ -446,10 +446,9 @@ def copied_modules() -> dict[str, ModuleType]:
 def _remade(name: str, where: str, text: str, replacement: str) -> dict[str, ModuleType]:
     found = real_modules()
     saved = {full: sys.modules[full] for full in _SOCKET_MODULES.values()}
-    order = list(_SOCKET_MODULES)
     try:
-        for part in order[order.index(where) :]:
-            full = _SOCKET_MODULES[part]
+        # all of them: what a mutation spoils, such as the process's kernel pipes, must be nobody else's
+        for part, full in _SOCKET_MODULES.items():
             source = inspect.getsource(found[part])
             if part == where:
                 if source.count(text) != 1:

@@ -139,6 +139,7 @@ class Life:
             buffers=rng.randint(2, 4), buffer_size=size, max_temp_file_size=rng.choice([0, max(size, 50_000), 1 << 30])
         )
         self.slabs = modules["driver"].slab_pool(size)
+        self.lent = modules["splice"].pipes.lent
         self.vanishes_at = rng.choice([1, 5, 20, 100]) if rng.random() < 0.3 else -1
         # A reset loses what TCP has not delivered: nothing could be said of such a life.
         self.tcp = self.vanishes_at < 0 and rng.random() < 0.4
@@ -190,7 +191,7 @@ class Life:
         self.check(self.slabs.statistics().in_use == slabs, "a slab did not come back")
         self.check(self.spill.fds == [], "a spill file was not closed")
         pipes = self.modules["splice"].pipes
-        self.check(pipes.lent == 0, "a kernel pipe did not come back")
+        self.check(pipes.lent == self.lent, "a kernel pipe did not come back")
         self.check(all(not pipe.held for pipe in pipes._free), "a byte was left in a kernel pipe")
         self.case.doCleanups()
         close_kernel_pipes(pipes)
@@ -245,6 +246,7 @@ class PipeLife(Life):
         self.facts.delivered, self.facts.spilled = len(wire.got), outcome.bytes_spilled
         self.engine.advance(0.2)
         self.check((pipe.bytes_in, pipe.bytes_out) == counted, "moved after the end")
+        self.check(self.up.edge.relay is None, "a relay is armed after the end")
         for transport in (self.up, self.down):
             transport.abortConnection()
         self.engine.settle()

@@ -142,7 +142,7 @@ class EpollTests(SynchronousTestCase):
 
 
 class AcceptTests(SynchronousTestCase):
-    """C{accept4}, without the address."""
+    """C{accept4}."""
 
     def setUp(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -151,10 +151,12 @@ class AcceptTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         with socket.create_connection(self.listener.getsockname()) as client:
-            number = accept(self.listener.fileno())
+            number, peer = accept(self.listener.fileno())
             self.assertEqual((os.get_blocking(number), os.get_inheritable(number)), (False, False))
             with socket.socket(fileno=number) as accepted:
                 self.assertEqual(accepted.getpeername(), client.getsockname())
+            family, port = int.from_bytes(peer[:2], sys.byteorder), int.from_bytes(peer[2:4], "big")
+            self.assertEqual((family, port, len(peer)), (socket.AF_INET, client.getsockname()[1], 16))
 
     def test_nobody_waits(self) -> None:
         self.assertRaises(BlockingIOError, accept, self.listener.fileno())

@@ -188,7 +188,7 @@ class SocketFactory(ServerFactory):
         self.protocols: list[Recorder] = []
         self.raises = False
 
-    def socket_accepted(self, sock: Any) -> None:
+    def socket_accepted(self, sock: Any, peer: bytes) -> None:
         if self.raises:
             raise ZeroDivisionError
         self.sockets.append(sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import socket
@@ -37,6 +38,7 @@ class BareCase(SynchronousTestCase):
     settings = SETTINGS
 
     def setUp(self) -> None:
+        gc.collect()  # what other tests have left to the garbage collector is not ours
         _close_free_pipes()
         tcp._reservedFD.reserve()  # type: ignore[no-untyped-call]
         before = len(open_fds())

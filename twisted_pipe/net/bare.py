@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EINPROGRESS
@@ -39,21 +40,24 @@ class BareSocket(EdgeSocket):
     @ivar accepted: whether it is a client's, which may be closed while idle to make room.
     """
 
-    __slots__ = ("_opened", "accepted", "connected", "reactor")
+    __slots__ = ("_opened", "_peer", "accepted", "connected", "reactor")
 
     TLS = False
     backlog = False
     disconnecting = False
     logstr = "pipe"
 
-    def __init__(self, reactor: Any, sock: socket.SocketType, accepted: bool) -> None:
+    def __init__(self, reactor: Any, sock: socket.SocketType, accepted: bool, peer: bytes = b"") -> None:
         """
         Registers C{sock}.
 
+        @param peer: the address of its other end as the kernel writes it, if it is known; else it is asked for when it is wanted,
+            and then not known any more if the peer has gone.
         @raise OSError: it cannot be.
         """
         EdgeSocket.__init__(self, None, sock)
         self.reactor = reactor
+        self._peer = peer
         self.accepted = self.connected = self.writable = accepted
         self._opened: Callable[[OSError | None], object] | None = None
         reactor.add_edge(self, sock.fileno())
@@ -134,7 +138,7 @@ class BareSocket(EdgeSocket):
 
     def getPeer(self) -> Any:
         """The address of the other end."""
-        return self._address(self.socket.getpeername)
+        return _parsed(self._peer) or self._address(self.socket.getpeername)
 
     def getHost(self) -> Any:
         """The address of this end."""
@@ -213,3 +217,14 @@ class BareSocket(EdgeSocket):
         with suppress(OSError):  # it is closed already
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.close()
+
+
+def _parsed(raw: bytes) -> IPv4Address | IPv6Address | None:
+    """A C{struct sockaddr} of the two internet families, None for any other."""
+    family = int.from_bytes(raw[:2], sys.byteorder)
+    port = int.from_bytes(raw[2:4], "big")
+    if family == socket.AF_INET:
+        return IPv4Address("TCP", socket.inet_ntop(socket.AF_INET, raw[4:8]), port)
+    if family == socket.AF_INET6:
+        return IPv6Address("TCP", socket.inet_ntop(socket.AF_INET6, raw[8:24]), port)
+    return None

@@ -138,23 +138,30 @@ class Epoll:
 
 
 _accept4: Any = None
+_LONGEST_ADDRESS = 128  # sizeof(struct sockaddr_storage)
+_address = ctypes.create_string_buffer(_LONGEST_ADDRESS)
+_length = ctypes.c_int(0)
+_length_pointer = ctypes.pointer(_length)
 _ACCEPT_FLAGS = ctypes.c_int(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
 
-def accept(fd: int) -> int:
+def accept(fd: int) -> tuple[int, bytes]:
     """
-    Accept a connection of the listening socket C{fd}, without asking for its address. Returns the number of its socket,
-    which is non-blocking and not inherited by other programs.
+    Accept a connection of the listening socket C{fd}.
+
+    @return: the number of its socket, which is non-blocking and not inherited by other programs, and its address as the kernel
+        wrote it (C{struct sockaddr}).
 
     @raise OSError: the kernel's errno; C{BlockingIOError} when nobody waits.
     """
     global _accept4
     if _accept4 is None:
         _accept4 = _libc().accept4
-    number: int = _accept4(fd, None, None, _ACCEPT_FLAGS)
+    _length.value = _LONGEST_ADDRESS
+    number: int = _accept4(fd, _address, _length_pointer, _ACCEPT_FLAGS)
     if number < 0:
         raise _os_error()
-    return number
+    return number, _address.raw[: _length.value]
 
 
 def _os_error() -> OSError:

@@ -44,10 +44,11 @@ class ISocketFactory(Interface):
 
     takes_sockets = Attribute("Whether it wants sockets: looked at for each connection.")
 
-    def socket_accepted(sock: socket.SocketType) -> None:
+    def socket_accepted(sock: socket.SocketType, peer: bytes) -> None:
         """
         A client has connected.
 
+        @param peer: its address, as L{twisted_pipe.net.epoll.accept} gives it.
         @param sock: non-blocking, and the factory's from now on.
         """
 
@@ -83,7 +84,7 @@ class _Accepting(tcp.Port):
                 if room.limit:
                     room.make()
                 if self._takes_sockets and factory.takes_sockets:
-                    self._hand_over(accept(self.socket.fileno()))
+                    self._hand_over(*accept(self.socket.fileno()))
                 else:
                     self._serve(*self.socket.accept())
                 count += 1
@@ -102,10 +103,10 @@ class _Accepting(tcp.Port):
         self._allowed = min(2 * count, ACCEPT_BUDGET) if crowded else max(count, 1)
         self._turn = turn
 
-    def _hand_over(self, number: int) -> None:
+    def _hand_over(self, number: int, peer: bytes) -> None:
         factory: Any = self.factory
         try:
-            factory.socket_accepted(socket.SocketType(self.addressFamily, _KIND, 0, number))
+            factory.socket_accepted(socket.SocketType(self.addressFamily, _KIND, 0, number), peer)
         except Exception:  # as in Twisted's own: that connection is lost, and the listener goes on
             log.err(None, f"{self!r}: while a connection was accepted")
 

@@ -133,9 +133,9 @@ class TcpProxyFactory(ServerFactory):
         session = TcpSession(self)
         return PipeEnd(session.client_connected, session.client_lost)
 
-    def socket_accepted(self, sock: socket.SocketType) -> None:
+    def socket_accepted(self, sock: socket.SocketType, peer: bytes = b"") -> None:
         """A client of one of the C{epollet} reactor's own listeners."""
-        TcpSession(self).client_accepted(sock)
+        TcpSession(self).client_accepted(sock, peer)
 
     def statistics(self) -> TcpProxyStatistics:
         """The counters since the start."""

@@ -136,9 +136,9 @@ class TcpSession:
 
     # connecting
 
-    def client_accepted(self, sock: socket.SocketType) -> None:
+    def client_accepted(self, sock: socket.SocketType, peer: bytes) -> None:
         """A client, as a bare socket."""
-        bare = self._client = BareSocket(self._factory.clock, sock, accepted=True)
+        bare = self._client = BareSocket(self._factory.clock, sock, accepted=True, peer=peer)
         bare.reader = self  # until there is an upstream
         self._begin()
 
