@@ -25,6 +25,7 @@ __all__ = ["Epoll", "NotSupported", "accept", "check_system"]
 _CTL_ADD, _CTL_DEL, _CTL_MOD = 1, 2, 3
 _CLOEXEC = 0o2000000
 BATCH = 512
+_FEW = 32  # batches up to this size have their slice of the buffer ready
 _FEWEST_FILES = 32  # Python, Twisted and a handful of connections
 # struct epoll_event is packed on x86-64 only (include/uapi/linux/eventpoll.h).
 _EVENT = struct.Struct("=IQ" if platform.machine() in ("x86_64", "AMD64") else "@IxxxxQ")
@@ -93,6 +94,7 @@ class Epoll:
         self._c_buffer = ctypes.c_void_p(ctypes.addressof(self._buffer))
         self._c_batch = ctypes.c_int(BATCH)
         self._view = memoryview(self._buffer).cast("B")
+        self._views = [self._view[: count * _EVENT.size] for count in range(_FEW + 1)]
         self.control_calls = self.waits = self.events = 0
 
     def add(self, fd: int, events: int, tag: int) -> None:
@@ -127,7 +129,7 @@ class Epoll:
                 raise _os_error()
             return None
         self.events += count
-        return _EVENT.iter_unpack(self._view[: count * _EVENT.size])
+        return _EVENT.iter_unpack(self._views[count] if count <= _FEW else self._view[: count * _EVENT.size])
 
     def close(self) -> None:
         """Close the instance; a second call does nothing."""

@@ -271,15 +271,17 @@ class EventLoop:
         if events is None and self.foreign and not 0 <= now - self._looked < _LOOK_EVERY:
             self._looked = now
             self._find_lost()
-        relays = self._sort(events) if events is not None else ()
+        relays = self._sort(events) if events is not None else None
         if self._accepts:
             self._drain(self._accepts, len(self._accepts))
         depth = len(self._posted)  # what the relays post runs in the next turn
-        for relay in relays:
-            try:
-                relay.run(now)
-            except BaseException as error:  # noqa: PERF203  # free since Python 3.11, and the others of the batch must run
-                self._failed(relay.source, error)
+        if relays:
+            self._relayed += len(relays)
+            for relay in relays:
+                try:
+                    relay.run(now)
+                except BaseException as error:  # noqa: PERF203  # free since Python 3.11, and the others of the batch must run
+                    self._failed(relay.source, error)
         if depth:
             self._drain(self._posted, depth)
         if self._posted_writes:
@@ -288,14 +290,12 @@ class EventLoop:
     def _sort(self, events: Any) -> list[Any]:
         """Post what has events. Returns the relays whose source has bytes and nothing else to tell."""
         slots: list[Any] = self.table.slots
-        posted = self._posted
-        debug = self.debug
-        posts = 0
         relays = []
+        if self.debug is not None:
+            events = list(events)
+            self._tell(events)
         for mask, tag in events:
             entry = slots[tag & SLOT_MASK]
-            if debug is not None:
-                debug(f"epoll: fd:{getattr(entry, 'fd', -1)} ev:{mask:04X} d:{tag:016X} {entry!r}")
             if entry.tag != tag:
                 self._drop(mask, tag)
                 continue
@@ -309,14 +309,18 @@ class EventLoop:
             entry.events |= mask
             if not entry.posted:
                 entry.posted = True
-                posts += 1
+                self._posts += 1
                 if type(entry) is LevelRegistration and entry.accepts:
                     self._accepts.append(entry)
                 else:
-                    posted.append(entry)
-        self._posts += posts
-        self._relayed += len(relays)
+                    self._posted.append(entry)
         return relays
+
+    def _tell(self, events: list[tuple[int, int]]) -> None:
+        assert self.debug is not None
+        for mask, tag in events:
+            entry = self.table.slots[tag & SLOT_MASK]
+            self.debug(f"epoll: fd:{getattr(entry, 'fd', -1)} ev:{mask:04X} d:{tag:016X} {entry!r}")
 
     def _drain(self, queue: deque[Any], depth: int) -> None:
         """Run the first C{depth} of C{queue}. A nested turn may have emptied it before us."""
