@@ -11,14 +11,17 @@ clean only for what is complete.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
+import fcntl
 import json
 import random
 import resource
 import socket
 import struct
 import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -35,6 +38,7 @@ PATIENCE = 60.0
 LONGEST_STALL = 2.0
 #: The power that makes most of them smaller than half of the largest.
 SMALL = 2
+BROKEN = ["client resets", "client closes", "upstream resets", "early answer"]
 
 
 class Vanish(Exception):
@@ -43,6 +47,15 @@ class Vanish(Exception):
 
 class Wrong(Exception):
     """What must not happen."""
+
+
+@attrs.define
+class Tally:
+    """
+    @ivar came: bytes that arrived.
+    """
+
+    came: int = 0
 
 
 @attrs.frozen
@@ -70,7 +83,8 @@ class Plan:
     @ivar response: to the client.
     @ivar request: to the upstream.
     @ivar in_turn: whether the upstream answers only when the client has ended its side; else both talk at once.
-    @ivar ending: C{clean}, or who breaks it off: C{client resets}, C{client closes}, C{upstream resets}.
+    @ivar ending: C{clean}; or who breaks it off: C{client resets}, C{client closes}, C{upstream resets}; or C{early answer}: an
+        upstream that gives all of its answer, and then closes without having read all of the request.
     @ivar ends_at: bytes of the response after which that happens.
     @ivar buffer: the client's receive buffer, 0 for the system's.
     """
@@ -87,11 +101,11 @@ class Plan:
         rng = random.Random(seed)
         response = _way(rng, int(largest * rng.random() ** SMALL))
         request = _way(rng, int(largest / 4 * rng.random() ** SMALL) if rng.random() < 0.5 else 0)
-        ending = rng.choice(["clean"] * 12 + ["client resets", "client resets", "client closes", "upstream resets"])
+        ending = rng.choice(["clean"] * 16 + BROKEN * 2)
         return cls(
             response=response,
             request=request,
-            in_turn=rng.random() < 0.3,
+            in_turn=ending != "early answer" and rng.random() < 0.3,
             ending=ending if response.size > 1 else "clean",
             ends_at=rng.randrange(max(response.size - 1, 1)),
             buffer=rng.choice([0, 0, 4096, 65536]),
@@ -134,12 +148,12 @@ async def send(sock: socket.socket, way: Way, vanish_at: int = -1) -> None:
     sock.shutdown(socket.SHUT_WR)
 
 
-async def take(sock: socket.socket, way: Way, vanish_at: int = -1) -> int:
-    """Everything up to the end. Returns how many bytes."""
+async def take(sock: socket.socket, way: Way, tally: Tally, vanish_at: int = -1) -> None:
+    """Everything up to the end."""
     loop = asyncio.get_running_loop()
     marks = sorted({*way.taker_stalls, *([vanish_at] if vanish_at >= 0 else [])})
-    at = 0
     while True:
+        at = tally.came
         if at in way.taker_stalls:
             await asyncio.sleep(way.taker_stalls[at])
         if at == vanish_at:
@@ -147,11 +161,20 @@ async def take(sock: socket.socket, way: Way, vanish_at: int = -1) -> int:
         stop = next((mark for mark in marks if mark > at), at + PART)
         part = await asyncio.wait_for(loop.sock_recv(sock, min(stop - at, PART)), PATIENCE)
         if not part:
-            return at
+            return
         if at + len(part) > way.size or part != content(way, at, len(part)):
             raise Wrong(f"wrong bytes between {at} and {at + len(part)} of {way.size}")
-        at += len(part)
+        tally.came += len(part)
         await asyncio.sleep(0)
+
+
+async def delivered(sock: socket.socket) -> None:
+    """Until the other end has it all: what is closed while something waits to be read drops the rest of what it was to send."""
+    unsent = array.array("i", [1])
+    until = time.monotonic() + PATIENCE
+    while unsent[0] and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, unsent)
 
 
 async def both(one: asyncio.Task[object], other: asyncio.Task[object]) -> None:
@@ -217,18 +240,20 @@ class Soak:
             seed = HEAD.unpack(head)[0]
             plan = Plan.of(seed, self.largest)
             vanish_at = plan.ends_at if plan.ending == "upstream resets" else -1
-            came = 0
+            tally = Tally()
 
             async def take_request() -> None:
-                nonlocal came
-                came = await take(sock, plan.request)
-                if came < plan.request.size and plan.ending != "client closes":
-                    raise Wrong(f"a clean end after {came} of {plan.request.size} bytes of the request")
+                await take(sock, plan.request, tally)
+                if tally.came < plan.request.size and plan.ending != "client closes":
+                    raise Wrong("a clean end of a part of the request")
 
             try:
                 if plan.in_turn:
                     await take_request()
                     await send(sock, plan.response, vanish_at)
+                elif plan.ending == "early answer":
+                    await send(sock, plan.response)
+                    await delivered(sock)
                 else:
                     await both(
                         asyncio.create_task(take_request()),
@@ -238,12 +263,12 @@ class Soak:
             except Vanish:
                 reset(sock)
             except (Wrong, asyncio.TimeoutError) as error:
-                self.wrong.append(f"{seed}: upstream: {error!r} after {came} bytes: {plan}")
+                self.wrong.append(f"upstream of {seed}: {error!r} after {tally.came} bytes: {plan}")
             except OSError as error:
                 if plan.ending == "clean":
-                    self.wrong.append(f"{seed}: the upstream of a clean transfer got {error!r}: {plan}")
+                    self.wrong.append(f"upstream of {seed}: {error!r} after {tally.came} bytes: {plan}")
                 self.seen["upstream: broken off"] += 1
-            self.bytes += came
+            self.bytes += tally.came
 
     # the clients
 
@@ -258,13 +283,12 @@ class Soak:
             sock.setblocking(False)
             if plan.buffer:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, plan.buffer)
-            came = 0
+            tally = Tally()
 
             async def take_response() -> None:
-                nonlocal came
-                came = await take(sock, plan.response, vanish_at)
-                if came < plan.response.size:
-                    raise Wrong(f"a clean end after {came} of {plan.response.size} bytes of the response")
+                await take(sock, plan.response, tally, vanish_at)
+                if tally.came < plan.response.size:
+                    raise Wrong("a clean end of a part of the response")
 
             try:
                 await asyncio.wait_for(loop.sock_connect(sock, ("127.0.0.1", port)), PATIENCE)
@@ -272,11 +296,16 @@ class Soak:
                 if plan.in_turn:
                     await send(sock, plan.request)
                     await take_response()
-                elif plan.ending == "upstream resets":
-                    # its end is seen by who reads, whatever becomes of what is sent
+                elif plan.ending in ("upstream resets", "early answer"):
+                    # all that came can be read, whatever becomes of what is sent
                     sending = asyncio.create_task(send(sock, plan.request))
                     try:
                         await take_response()
+                    except Wrong:
+                        # Linux tells of a reset once: to who sends, and then there seems to be a clean end
+                        if sending.done():
+                            sending.result()
+                        raise
                     finally:
                         sending.cancel()
                         await asyncio.gather(sending, return_exceptions=True)
@@ -289,12 +318,12 @@ class Soak:
                 if plan.ending == "client resets":
                     reset(sock)
             except (Wrong, asyncio.TimeoutError) as error:
-                self.wrong.append(f"{seed}: port {port}: client: {error!r}: {plan}")
+                self.wrong.append(f"client of {seed}, port {port}: {error!r} after {tally.came} bytes: {plan}")
             except OSError as error:
                 if plan.ending != "upstream resets":
-                    self.wrong.append(f"{seed}: port {port}: the client got {error!r} after {came} bytes: {plan}")
+                    self.wrong.append(f"client of {seed}, port {port}: {error!r} after {tally.came} bytes: {plan}")
                 self.seen["client: broken off"] += 1
-            self.bytes += came
+            self.bytes += tally.came
 
     async def round(self, seed: int) -> dict[str, object]:
         began = time.monotonic()

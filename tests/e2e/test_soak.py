@@ -105,7 +105,7 @@ async def test_soak(start_pipe: Start, peers: Peers) -> None:
     for number in (2 * SEED, 2 * SEED + 1):
         result = await deferToThread(peers.round, number)
         print(f"round {number}: {result['bytes'] / MIB:.0f} MiB in {result['seconds']:.1f} s: {result['seen']}")
-        assert result["wrong"] == []
+        assert not result["wrong"], "\n".join(result["wrong"])
         for pipe, most in zip(pipes, descriptors, strict=True):
             # a session whose upstream has ended waits for its silent client for --lingering-timeout, 5 s
             await deferToThread(wait_until, lambda pipe=pipe, most=most: at_rest(pipe, most), 15, "coming to rest")

@@ -3,7 +3,7 @@ A hostile driver for the pure pipe, and the model it is held against.
 
 One seed makes one life: tiny buffers, a stream, filters that cut, hold back, grow, shrink and wait; an upstream that trickles,
 pauses, ends or breaks off; a downstream that takes a byte, nothing, or everything, and may vanish; a disk that writes short or
-fails. After every step the pipe is asked for its promises:
+fails, or takes its time; a quota that others use up. After every step the pipe is asked for its promises:
 
 - what came out is a prefix of what should come out, byte for byte;
 - it holds no more slabs, memory and disk than its limits say, and the pool agrees about the slabs;
@@ -22,6 +22,7 @@ from typing import Any
 
 from twisted_pipe.core import pipe as real_pipe
 from twisted_pipe.core.buffers import Slab, SlabPool
+from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, UpstreamFailed
 from twisted_pipe.limits import PipeLimits
 
@@ -150,17 +151,27 @@ class Life:
         self.surplus = rng.randint(1, 20) if known and rng.random() < 0.3 else 0
         self.sent = len(preread)
         self.fails_after = rng.randint(self.sent, len(self.stream)) if rng.random() < 0.2 else None
-        self.breaks = rng.random() < 0.2
+        self.cacheable = rng.random() < 0.2  # all of it goes to the file, which is kept
+        self.breaks = rng.random() < (0.6 if self.cacheable else 0.2)
         self.disk_fails = rng.random() < 0.15
+        self.threads = rng.random() < 0.3  # a write to the file may take a while
+        self.quota = SpillQuota(rng.choice([0, 0, 0, size, 100, 1000]))
+        self.others = 0  # bytes of it that other pipes use
         self.pipe = pipe_class(
             self.limits,
             self.pool,
             [(f"f{index}", pipe_filter) for index, pipe_filter in enumerate(self.filters)],
             len(self.stream) if known else None,
             preread,
+            self.quota,
+            self.cacheable,
         )
         self.known = known
-        self.pipe.disk.piece = rng.choice([1, 10, 64, 10_000])  # smaller than it would be, to meet its ends
+        if not self.cacheable:
+            self.pipe.disk.piece = rng.choice([1, 10, 64, 10_000])  # smaller than it would be, to meet its ends
+        self.under_way: tuple[bytearray, int, list[Any], bytes] | None = (
+            None  # file, offset, parts and bytes of a write
+        )
         self.wire = bytearray()  # at the upstream's socket, not yet read
         self.blocked = False  # a read has found nothing there, until something moves on
         self.end_seen = False
@@ -172,7 +183,7 @@ class Life:
         self.awaited: object = None
         self.checked = 0
         self.whole = self.expected(self.stream, True)
-        self.may_pass = not (self.filters or known) and rng.random() < 0.5
+        self.may_pass = not (self.filters or known or self.cacheable) and rng.random() < 0.5
         self.passed = 0  # bytes that went past the pipe
 
     # the model
@@ -236,7 +247,15 @@ class Life:
                 happened = happened or not pipe.delayed
             elif rng.random() < 0.05:
                 pipe.delayed = True
-            if self.breaks and rng.random() < 0.02:
+            if self.under_way is not None and rng.random() < 0.5:
+                self.written()
+                happened = True
+            if self.quota.limit:
+                held = pipe.disk.outstanding + (pipe.disk.reserved or 0)
+                before, self.others = self.others, rng.randint(0, max(self.quota.limit - held, 0))
+                self.quota.used += self.others - before
+                happened = happened or self.others < before
+            if self.breaks and rng.random() < (0.1 if self.cacheable else 0.02):
                 pipe.did_break(rng.choice([DownstreamFailed("gone"), Cancelled("enough")]))
                 happened = True
             happened = happened or self.source_ended
@@ -349,31 +368,51 @@ class Life:
         self.out += self.file[offset : offset + count]
         self.sent_from_file = offset + count
         pipe.did_send_file(count)
-        if not pipe.disk.outstanding:
+        if not (pipe.disk.outstanding or self.cacheable or self.under_way):
             self.file, self.sent_from_file = bytearray(), 0
         self.check_prefix()
 
     def spill(self) -> None:
         pipe = self.pipe
-        self.check(not self.writable, "spills for a ready client")
-        self.check(self.readable and not pipe.has_room, "spills without need")
+        self.check(self.under_way is None, "two writes at once")
+        if not pipe.cacheable:
+            self.check(not self.writable, "spills for a ready client")
+            self.check(self.readable and not pipe.has_room, "spills without need")
         if self.disk_fails and self.rng.random() < 0.2:
             pipe.spill_failed()
             return
         offset = pipe.disk.write_offset
         parts = pipe.spill_batch()
         data = b"".join(parts)
-        del parts
         self.check(data, "spills nothing")
         self.check(len(data) <= self.limits.temp_file_write_size, "more than temp_file_write_size in a write")
         self.check(offset == len(self.file) >= self.sent_from_file, "writes where the socket may still send from")
         self.check(offset // pipe.disk.piece == (offset + len(data) - 1) // pipe.disk.piece, "writes across two files")
-        self.check(
-            offset + len(data) - self.sent_from_file <= self.limits.file_size, "more than max_temp_file_size on disk"
-        )
+        if not self.cacheable:
+            most = offset + len(data) - self.sent_from_file
+            self.check(most <= self.limits.file_size, "more than max_temp_file_size on disk")
+        self.under_way = (self.file, offset, parts, data)
+        del parts
+        if self.threads and self.rng.random() < 0.5:
+            pipe.spill_begun()
+        else:
+            self.written()
+
+    def written(self) -> None:
+        """A write to the file is done."""
+        assert self.under_way is not None
+        (file, offset, parts, data), self.under_way = self.under_way, None
+        self.check(b"".join(parts) == data, "the memory of a write changed under it")
+        del parts
+        if self.disk_fails and self.pipe.writing_file and self.rng.random() < 0.2:
+            self.pipe.spill_failed()
+            return
+        self.check(offset == self.pipe.disk.write_offset, "the file of a write was given up under it")
         count = len(data) if self.rng.random() < 0.8 else self.rng.randint(1, len(data))
-        self.file += data[:count]
-        pipe.did_spill(count)
+        file += data[:count]
+        self.pipe.did_spill(count)
+        if self.pipe.downstream.value != "open":
+            self.sent_from_file = len(file)
 
     # promises
 
@@ -386,7 +425,10 @@ class Life:
         pipe, limits = self.pipe, self.limits
         self.check(pipe.slabs <= limits.slabs, "more slabs than it may")
         self.check(pipe.slabs == self.pool.in_use, "the pool counts other slabs")
-        self.check(pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
+        self.check(self.cacheable or pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
+        held = pipe.disk.outstanding + (pipe.disk.reserved or 0)
+        self.check(self.quota.used - self.others == held, "the quota counts other bytes")
+        self.check(not self.quota.limit or self.quota.used <= self.quota.limit, "more on disk than all pipes may")
         piece = 40 * GROWTH ** len(self.filters)
         most = limits.memory + max(piece, limits.buffer_size) + 50
         self.check(pipe.memory_bytes <= most, "more output in memory than it may")
@@ -394,7 +436,13 @@ class Life:
     def check_wait(self) -> None:
         pipe = self.pipe
         suspended = pipe.chain is not None and pipe.chain.suspension is not None
-        self.check(not (self.writable and pipe.has_output), "waits with output for a ready client")
+        open_ = pipe.downstream.value == "open"
+        if self.under_way is not None:
+            on_disk = self.writable and open_ and pipe.disk.outstanding
+            self.check(not on_disk, "waits with bytes on disk for a ready client")
+            self.check(not pipe.wants_read, "a read timeout would run though a write is under way")
+            return
+        self.check(not (self.writable and open_ and pipe.has_output), "waits with output for a ready client")
         reading = self.readable and pipe.upstream.value == "open" and not pipe.delayed
         if reading:
             self.check(not pipe.has_room, "waits with bytes to read and room for them")
@@ -403,11 +451,12 @@ class Life:
                 or pipe.memory_bytes == 0
                 or not pipe.disk.room
                 or self.disk_fails
-                or not self.limits.file_size
+                or not (self.limits.file_size or self.cacheable)
+                or (self.cacheable and not pipe.cacheable)  # storing was given up
             )
             self.check(self.writable or stuck, "waits though it could spill")
         if self.writable and not reading and not suspended:
-            if not self.filters:
+            if open_ and not self.filters:
                 came = self.passed + pipe.bytes_in - pipe.surplus
                 self.check(came == len(self.out), "holds back bytes from a ready client")
             self.check(pipe.slabs == 0, "an idle pipe holds memory")
@@ -420,15 +469,27 @@ class Life:
         problems = pipe.close()
         self.check(not problems, f"filters raised when stopped: {problems}")
         self.check(pipe.close() == [], "closed twice")
-        self.check(
-            self.pool.in_use == 0 and self.pool.lost == 0 and pipe.memory_bytes == 0, "a buffer did not come back"
-        )
-        self.check(finished == (pipe.error is None), "a clean end with an error, or an unclean one without")
+        self.check(self.pool.in_use == 0 and pipe.memory_bytes == 0, "a buffer did not come back")
+        if self.under_way is None:
+            self.check(self.pool.lost == 0, "a buffer was given up")
+        else:
+            self.check(not finished, "a clean end while a write is under way")
+            slabs = [self.pool.take() for _ in range(self.limits.buffers)]
+            self.check(b"".join(self.under_way[2]) == self.under_way[3], "the memory of a write is used again")
+            del slabs
+        self.check(self.quota.used == self.others, "the quota counts bytes of a pipe that is over")
+        stored = finished and pipe.cacheable
+        if stored:
+            self.check(self.file == self.whole, "the file is not the stream")
+        alone = stored and isinstance(
+            error, DownstreamFailed
+        )  # the downstream was lost, and the file is whole all the same
+        self.check(finished == (pipe.error is None) or alone, "a clean end with an error, or an unclean one without")
         for pipe_filter in self.filters:
             self.check(len(pipe_filter.stops) == 1, "a filter was not told once")
             self.check((pipe_filter.stops[0] is None) == finished, "a filter was told another end")
         if finished:
-            self.check(self.out == self.whole, "the end of the stream is missing")
+            self.check(self.out == self.whole or alone, "the end of the stream is missing")
             self.check(self.end_seen or self.known, "ended before the upstream")
         elif isinstance(error, UpstreamFailed):
             # Everything received is delivered; received is at least what was read, and nothing was left on the wire.

@@ -167,6 +167,61 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "            if self._filled == self._pool.size:\n                self._pass_on()\n",
         "            if self._filled == self._pool.size:\n                self._leave_filling()\n",
     ),
+    "read while a write is under way": (
+        "pipe",
+        "        if self.writing_file:\n            return Step.SEND_FILE",
+        "        if self.writing_file and not (readable and self.has_room):\n            return Step.SEND_FILE",
+    ),
+    "a read timeout while a write is under way": (
+        "pipe",
+        " or self.writing_file or self._broken)",
+        " or self._broken)",
+    ),
+    "use memory again that a write is reading": (
+        "pipe",
+        "                    segment.slab.lent = True\n",
+        "                    pass\n",
+    ),
+    "store nothing": (
+        "pipe",
+        "        if self.cacheable:\n            step = ",
+        "        if self.cacheable and not writable:\n            step = ",
+    ),
+    "stop storing when the client is gone": (
+        "pipe",
+        "        if self.cacheable and error.side is Side.DOWNSTREAM and ",
+        "        if not self.cacheable and error.side is Side.DOWNSTREAM and ",
+    ),
+    "a kept file begins anew": (
+        "disk",
+        " and not self.keep and self.reserved is None:\n",
+        " and self.reserved is None:\n",
+    ),
+    "the file begins anew under a write": (
+        "disk",
+        " and not self.keep and self.reserved is None:\n",
+        " and not self.keep:\n",
+    ),
+    "a write under way is not reserved": (
+        "disk",
+        "        self.reserved = count\n        self.quota.used += count\n",
+        "        self.reserved = 0\n",
+    ),
+    "spill more than all pipes may": (
+        "disk",
+        ", self.quota.room)",
+        ")",
+    ),
+    "the quota does not know what was spilled": (
+        "disk",
+        "        self.write_offset += count\n        self.quota.used += count\n",
+        "        self.write_offset += count\n",
+    ),
+    "the quota does not know what was sent": (
+        "disk",
+        "        self.quota.used -= count\n",
+        "",
+    ),
     "the file ends where it was read": (
         "disk",
         "        self.write_offset += count\n",
@@ -347,12 +402,12 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "overlook the end": (
         "relay",
-        "        if not got:\n            self._end(None)\n            return False\n",
+        "        if not got:\n            self._end(source.failed)\n            return False\n",
         "",
     ),
     "overlook the end when splicing": (
         "relay",
-        "        if not pipe.held:\n            pipes.give_back(pipe)\n            self._end(None)\n",
+        "        if not pipe.held:\n            pipes.give_back(pipe)\n            self._end(source.failed)\n",
         "        if not pipe.held:\n            pipes.give_back(pipe)\n            source.readable = False\n",
     ),
     "take a failure for the end": (

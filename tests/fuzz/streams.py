@@ -17,6 +17,7 @@ slab, no registration, no descriptor, no byte in a kernel pipe, no timer.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import socket
@@ -202,6 +203,7 @@ class PipeLife(Life):
     """A pipe between two transports."""
 
     def __init__(self, seed: int, spill: str, modules: dict[str, ModuleType], fast: bool) -> None:
+        gc.collect()
         self.before = open_fds()
         Life.__init__(self, seed, spill, modules)
         engine, rng = self.engine, self.rng

@@ -43,6 +43,12 @@ class HostileDriverTests(SynchronousTestCase):
                 "waited": any(pipe_filter.waits for pipe_filter in life.filters),
                 "surplus": pipe.surplus > 0,
                 "unbuffered": not life.limits.buffering,
+                "stored": pipe.stored,
+                "stored without the client": pipe.stored and pipe.error is not None,
+                "stored up to a point": life.cacheable and not pipe.cacheable,
+                "wrote in a thread": life.threads and pipe.bytes_spilled > 0,
+                "shared a quota": life.quota.limit > 0 and pipe.bytes_spilled > 0,
+                "was passed by": life.passed > 0,
                 f"ended {type(pipe.error).__name__}": True,
             }
             for fact, true in facts.items():

@@ -3,8 +3,8 @@ The pure pipe as a state machine: hypothesis plays the world, and looks for the 
 
 The rules are what may happen: the upstream sends, ends, breaks off; the client takes bytes, takes none, vanishes; a rate limit
 holds and lets go; a filter's wait ends well or badly; the disk writes short or fails; the owner closes. After each of these the
-pipe does all it can, or a step, or nothing yet. After each rule every promise that can be seen from outside is looked at; at the end of each run the
-world turns friendly and everything has to arrive.
+pipe does all it can, or a step, or nothing yet. After each rule every promise that can be seen from outside is looked at; at the
+end of each run the world turns friendly and everything has to arrive.
 
 The filters and the poisoned pool are those of L{tests.fuzz.hostile}; the world and the promises are written anew, so that no
 mistake of that model is shared.

@@ -44,6 +44,7 @@ class SpillQuota:
 class DiskRange:
     """
     @ivar quota: shared with other pipes.
+    @ivar reserved: bytes of a write that is under way (in a thread); None for none. Meanwhile the range does not start anew.
     @ivar keep: whether what was taken stays in the file, which then is one piece: it is being stored.
     @ivar limit: bytes that may be outstanding; 0 for none at all.
     @ivar piece: bytes of one file, an eighth of the limit but at least 1 MiB.
@@ -51,12 +52,13 @@ class DiskRange:
     @ivar write_offset: where the next byte goes.
     """
 
-    __slots__ = ("keep", "limit", "piece", "quota", "read_offset", "write_offset")
+    __slots__ = ("keep", "limit", "piece", "quota", "read_offset", "reserved", "write_offset")
 
     def __init__(
         self, limit: int, smallest_piece: int = _SMALLEST_PIECE, quota: SpillQuota | None = None, keep: bool = False
     ) -> None:
         self.keep = keep
+        self.reserved: int | None = None
         self.limit = _ANY if keep else limit
         self.piece = _ANY if keep else max(limit // _PIECES, smallest_piece)
         self.quota = quota if quota is not None else SpillQuota()
@@ -81,8 +83,20 @@ class DiskRange:
         """How many bytes may be added in one piece at C{write_offset}."""
         return min(self.limit - self.outstanding, self.piece - self.write_offset % self.piece, self.quota.room)
 
+    def reserve(self, count: int) -> None:
+        """A write of C{count} bytes has begun; L{added} or L{release} ends it."""
+        self.reserved = count
+        self.quota.used += count
+
+    def release(self) -> None:
+        """No write is under way any more."""
+        if self.reserved is not None:
+            self.quota.used -= self.reserved
+            self.reserved = None
+
     def added(self, count: int) -> None:
         """C{count} bytes, at most L{room}, were written."""
+        self.release()
         self.write_offset += count
         self.quota.used += count
 
@@ -90,5 +104,5 @@ class DiskRange:
         """C{count} bytes, at most L{outstanding}, are not needed any more."""
         self.read_offset += count
         self.quota.used -= count
-        if self.read_offset == self.write_offset and not self.keep:
+        if self.read_offset == self.write_offset and not self.keep and self.reserved is None:
             self.read_offset = self.write_offset = 0

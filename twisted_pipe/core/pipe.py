@@ -39,7 +39,7 @@ from typing import Any
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.disk import DiskRange, SpillQuota
-from twisted_pipe.errors import DownstreamFailed, FilterFailed, PipeError, PipeFinished, UpstreamFailed
+from twisted_pipe.errors import FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
 from twisted_pipe.limits import PipeLimits
 
 __all__ = ["Flow", "Pipe", "Step"]
@@ -83,7 +83,6 @@ class Pipe:
     @ivar surplus: bytes the upstream sent beyond its announced length; they are dropped.
     @ivar disk: what is on disk.
     @ivar cacheable: whether everything goes to the file, as long as that goes well.
-    @ivar writing_file: whether a write to the file is under way (in a thread): nothing is read meanwhile, nor memory touched.
     @ivar bytes_in: received from the upstream.
     @ivar bytes_out: taken by the downstream.
     @ivar bytes_spilled: written to disk, in all.
@@ -119,7 +118,6 @@ class Pipe:
         self.chain = FilterChain(filters, self._release) if filters else None
         self.disk = DiskRange(limits.file_size, quota=quota, keep=cacheable)
         self.cacheable = cacheable
-        self.writing_file = False
         self.waits_for_filter = False
         self._pool = pool
         self._slabs = 0
@@ -167,7 +165,12 @@ class Pipe:
     @property
     def wants_write(self) -> bool:
         """Whether it is the downstream's turn: it has only to take bytes. What a send timeout measures."""
-        return self.has_output or self._fed < self._filled
+        return self.downstream is Flow.OPEN and (self.has_output or self._fed < self._filled)
+
+    @property
+    def writing_file(self) -> bool:
+        """Whether a write to the file is under way (in a thread): nothing is read meanwhile, nor memory touched."""
+        return self.disk.reserved is not None
 
     @property
     def empty(self) -> bool:
@@ -240,7 +243,10 @@ class Pipe:
         """A cacheable pipe: all of memory goes to the file, in large pieces, and the downstream is fed from there."""
         full = self._memory_bytes >= self.limits.temp_file_write_size or not (reading and self.has_room)
         if self._memory and full:
-            return Step.SPILL
+            if self.disk.room > 0:
+                return Step.SPILL
+            self.spill_failed()  # the quota is used up: from here on it is a pipe like any other
+            return self.next_step(reading, writable)
         return Step.SEND_FILE if writable and self.disk.outstanding else None
 
     @property
@@ -495,9 +501,12 @@ class Pipe:
         self.bytes_out += count
         self.disk.took(count)
 
+    def spill_begun(self) -> None:
+        """L{spill_batch} is being written, and L{did_spill} or L{spill_failed} will tell how it went."""
+        self.disk.reserve(sum(map(len, self.spill_batch())))
+
     def did_spill(self, count: int) -> None:
         """C{count} bytes of L{spill_batch} are on disk."""
-        self.writing_file = False
         self.bytes_spilled += count
         self.disk.added(count)
         self._take(count)
@@ -506,18 +515,17 @@ class Pipe:
 
     def spill_failed(self) -> None:
         """The file takes no more (its bytes are still in memory): from now on, back-pressure instead of spilling."""
-        self.writing_file = False
+        self.disk.release()
         self._can_spill = self.cacheable = False
         if self.downstream is not Flow.OPEN:
-            assert self.error is not None
-            self._break(self.error)
+            self._broken = True  # it went on for the file's sake only
 
     def did_break(self, error: PipeError) -> None:
         """
         The downstream failed, the disk lost bytes, or the owner gave up: nothing more can be delivered. A cacheable pipe whose
         downstream failed goes on without it, for the file's sake.
         """
-        if self.cacheable and isinstance(error, DownstreamFailed) and self.upstream is not Flow.FAILED:
+        if self.cacheable and error.side is Side.DOWNSTREAM and self.upstream is not Flow.FAILED:
             self.downstream = Flow.FAILED
             self.error = self.error or error
             self.disk.took(self.disk.outstanding)
@@ -557,7 +565,7 @@ class Pipe:
             for segment in self._memory:
                 if segment.slab is not None:
                     segment.slab.lent = True
-        self.writing_file = False
+        self.disk.release()
         if self.error is not None:
             _forget_locals(self.error)
         problems = self.chain.stop(None if clean else self.error) if self.chain is not None else []

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -119,13 +120,14 @@ class EventPipe:
         self._keep_open = keep_open
         self._store = store
         self._on_stored = on_stored
+        self._stored = False
         named = [entry if isinstance(entry, tuple) else (type(entry).__name__, entry) for entry in filters]
         spill = spill or _default_spill
         self._pipe = Pipe(
             limits, slab_pool(limits.buffer_size), named, length, preread, spill.quota, cacheable=store is not None
         )
-        self._spiller = Spiller(self._pipe, spill, store, self, self._turn)
-        self._awaiting = Awaiting(self._pipe, self, self._turn)
+        self._spiller = Spiller(self._pipe, spill, store, self, self._go_on_after_a_wait)
+        self._awaiting = Awaiting(self._pipe, self, self._go_on_after_a_wait)
         self._running = self._again = self._ended = False
         self._later: Any = None
         self._bulk = False  # the last read filled all it was given: the next may have more
@@ -141,8 +143,10 @@ class EventPipe:
         plain = not (named or store) and length is None
         if plain and source is not None and sink is not None and clock is source.transport.reactor:
             self._relay = Relay(source, sink, self, limits.memory, self._started)
-        live_pipes.add(self)
         self._sink.attach(self)  # a consumer that is gone says so at once
+        if not self._ended:
+            live_pipes.add(self)
+            self._timeouts.start(self._started)
         self._turn()
 
     def __repr__(self) -> str:
@@ -178,6 +182,11 @@ class EventPipe:
         return self._relay.moved if self._relay is not None else 0
 
     @property
+    def last_relayed(self) -> float:
+        """When bytes last went past the policy, from socket to socket."""
+        return self._started if self._relay is None else self._relay.last_progress
+
+    @property
     def last_progress(self) -> float:
         """When bytes last moved, in the clock's seconds."""
         progress: float = self._progress
@@ -190,11 +199,16 @@ class EventPipe:
 
     @property
     def limit_rate(self) -> int:
-        """Bytes a second that are read from the upstream, 0 for no limit. May be set while the pipe runs."""
+        """
+        Bytes a second that are read from the upstream, 0 for no limit. May be set while the pipe runs.
+
+        @raise twisted_pipe.errors.BadConfiguration: when it is set to what is no rate.
+        """
         return self._rate.rate
 
     @limit_rate.setter
     def limit_rate(self, rate: int) -> None:
+        attrs.evolve(self.limits, limit_rate=rate)  # raises what is wrong with it
         self._rate.rate = rate
         if rate and self._relay is not None:
             self._turn()  # which takes it off the fast path
@@ -302,7 +316,7 @@ class EventPipe:
         """A transport was closed by somebody else."""
         if self._ended:
             return
-        if not getattr(self._downstream, "connected", True):
+        if self._pipe.downstream is Flow.OPEN and not getattr(self._downstream, "connected", True):
             self._lose_downstream(reason.getErrorMessage())
         else:
             self.upstream_lost(reason)
@@ -385,6 +399,11 @@ class EventPipe:
         self._later = None
         self._turn()
 
+    def _go_on_after_a_wait(self) -> None:
+        """It was for the rate, a filter or the disk: nobody's timeout."""
+        self._timeouts.excuse(self._clock.seconds())
+        self._turn()
+
     def _read(self, now: float) -> int:
         most = self._rate.budget(now, self.bytes_in)
         if most == 0:
@@ -416,7 +435,7 @@ class EventPipe:
 
     def _paced(self) -> None:
         self._pipe.delayed = False
-        self._turn()
+        self._go_on_after_a_wait()
 
     def _write(self) -> int:
         try:
@@ -462,7 +481,8 @@ class EventPipe:
     def _end(self) -> None:
         self._ended = True
         pipe = self._pipe
-        if pipe.stored and self._spiller.keep() and self._on_stored is not None:
+        self._stored = pipe.stored and self._spiller.keep()
+        if self._stored and self._on_stored is not None:
             self._tell_stored(pipe)
         for problem in pipe.close():
             _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
@@ -503,6 +523,7 @@ class EventPipe:
             surplus=pipe.surplus,
             seconds=self._clock.seconds() - self._started,
             error=pipe.error,
+            stored=self._stored,
         )
 
     def _close_transports(self, outcome: PipeOutcome) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from errno import EBADF, EINVAL, EIO, ENOBUFS, ESTALE, EUCLEAN
+from errno import EBADF, EINVAL, EIO, ENOBUFS, EPIPE, ESTALE, EUCLEAN
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted_pipe.core.readiness import Readiness
@@ -58,10 +58,22 @@ class EdgeSocket(Readiness):
     @ivar reader: the owner of the read half, None for the transport itself.
     @ivar writer: the same for the write half.
     @ivar feeder: the relay that sends to it, None for nobody.
+    @ivar failed: the error that sending met and the kernel will not tell again: the end that reading finds is no clean one.
     @ivar active: when it last had something to do, in the loop's seconds; for C{worker_connections}.
     """
 
-    __slots__ = ("active", "feeder", "reader", "reading", "running", "socket", "transport", "writer", "writing")
+    __slots__ = (
+        "active",
+        "failed",
+        "feeder",
+        "reader",
+        "reading",
+        "running",
+        "socket",
+        "transport",
+        "writer",
+        "writing",
+    )
 
     def __init__(self, transport: Any, sock: socket.SocketType) -> None:
         Readiness.__init__(self)
@@ -72,6 +84,7 @@ class EdgeSocket(Readiness):
         self.running = False
         self.reader: SocketOwner | None = None
         self.writer: SocketOwner | None = None
+        self.failed: OSError | None = None
         self.feeder: Any = None
         self.active = 0.0
 
@@ -180,6 +193,8 @@ class EdgeSocket(Readiness):
             self.readable = False
             raise
         self.did_read(len(view), got)
+        if not got and self.failed is not None:
+            raise self.failed
         return got
 
     def recv_into_all(self, views: Sequence[memoryview]) -> int:
@@ -193,6 +208,8 @@ class EdgeSocket(Readiness):
             self.readable = False
             raise
         self.did_read(sum(map(len, views)), got)
+        if not got and self.failed is not None:
+            raise self.failed
         return got
 
     def send(self, views: Sequence[BytesLike]) -> int:
@@ -215,9 +232,18 @@ class EdgeSocket(Readiness):
     def _send_failed(self, error: OSError) -> int:
         self.writable = False
         if error.errno != ENOBUFS:
+            self.send_failed(error)
             raise error
         self.try_later()
         return 0
+
+    def send_failed(self, error: OSError) -> None:
+        """
+        Sending met C{error}. The kernel tells a reset once, to whoever asks first; who reads afterwards is told 0, as of a clean
+        end. (EPIPE is what it says if the clean end came before the reset.)
+        """
+        if error.errno != EPIPE:
+            self.failed = error
 
     def try_later(self) -> None:
         """The kernel is short of memory (ENOBUFS): no edge will tell when it is not, so look again in a while."""
@@ -245,6 +271,7 @@ class EdgeSocket(Readiness):
         except OSError as error:
             if error.errno in _FILE_ERRORS:
                 raise DiskFailed(f"spilled bytes cannot be read: {error.strerror}") from error
+            self.send_failed(error)
             raise
         if sent == 0 and count:
             raise DiskFailed("spilled bytes cannot be read: the file was truncated")

@@ -18,6 +18,7 @@ class PipeOutcome:
     @ivar peak_memory: the most bytes of memory held at once.
     @ivar surplus: bytes the upstream sent beyond the announced length, dropped.
     @ivar seconds: from start to end.
+    @ivar stored: whether the whole stream is in the file where it was to be stored.
     @ivar error: None after a clean end, else why not; its C{side} says whose fault it was.
     """
 
@@ -28,6 +29,7 @@ class PipeOutcome:
     surplus: int
     seconds: float
     error: PipeError | None
+    stored: bool = False
 
     @property
     def clean(self) -> bool:

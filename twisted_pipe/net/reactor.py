@@ -89,7 +89,7 @@ class EpollETReactor(PosixReactorBase):
     def add_edge(self, edge: Any, fd: int) -> None:
         """Register C{edge}, an C{EdgeSocket}, once, for all events and for its whole life."""
         self.loop.add(edge, fd)
-        edge.active = self.loop.now
+        edge.active = self.seconds()
         # Whoever had this number lost it behind our back; its removal must not touch the new registration.
         ghost = self._by_fd.get(fd)
         if ghost is not None:

@@ -175,7 +175,7 @@ class Relay:
         if got == self._size:
             source.readable = True
         elif not got:
-            self._end(None)
+            self._end(source.failed)
             return
         try:
             sent = self._send(data)
@@ -219,7 +219,7 @@ class Relay:
             return False
         got = len(data)
         if not got:
-            self._end(None)
+            self._end(source.failed)
             return False
         source.did_read(self._size, got)
         try:
@@ -252,7 +252,7 @@ class Relay:
             return
         if not pipe.held:
             pipes.give_back(pipe)
-            self._end(None)
+            self._end(source.failed)
             return
         try:
             while pipe.held:
@@ -274,6 +274,7 @@ class Relay:
             self._block(rest)
             self.sink.try_later()
         else:
+            self.sink.send_failed(error)
             self._rest = rest
             lost = len(self.stop())
             self._owner.relay_broken(self, error, lost)
@@ -312,6 +313,7 @@ class Relay:
             elif error.errno == ENOBUFS:
                 self.sink.try_later()
             else:
+                self.sink.send_failed(error)
                 lost = len(self.stop())
                 self._owner.relay_broken(self, error, lost)
             return

@@ -60,7 +60,8 @@ class Spiller:
                 self.file = self.directory.open(pipe.disk.piece) if self._store is None else StoreFile(self._store)
             if threads is not None and threads.wanted:
                 self.file.prepare(pipe.disk.write_offset)  # here: descriptors are opened and closed in one thread only
-                self.pending = pipe.writing_file = True
+                self.pending = True
+                pipe.spill_begun()
                 writing = threads.run(self.file.write, pipe.disk.write_offset, parts)
                 writing.addCallbacks(self._written, self._write_failed)
                 return 0
@@ -127,7 +128,7 @@ class Spiller:
         offset, count = pipe.file_range(sink.file_part)
         sent = sink.send_file(file, offset, count)
         pipe.did_send_file(sent)
-        if self._store is not None:
+        if self._store is not None or self.pending:
             return sent
         if not pipe.disk.outstanding:
             # The next spill gets a new file: the socket may still be sending from the pages of this one.
@@ -139,9 +140,9 @@ class Spiller:
 
     def keep(self) -> bool:
         """The stream is whole: put the file in its place. Returns whether that went well."""
-        if self.file is None:
-            self.file = StoreFile(self._store or "")  # an empty stream is stored, too
         try:
+            if self.file is None:
+                self.file = StoreFile(self._store or "")  # an empty stream is stored, too
             self.file.keep()  # type: ignore[union-attr]
         except OSError as error:
             self._failed(error)

@@ -33,9 +33,8 @@ class StoreFile:
         """
         @raise OSError: it cannot be created.
         """
-        self.path = path
-        directory, name = os.path.split(os.path.abspath(path))
-        self._fd, self._name = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+        self.path = os.path.abspath(path)
+        self._fd, self._name = tempfile.mkstemp(prefix=".twisted_pipe.", dir=os.path.dirname(self.path))
 
     def prepare(self, offset: int) -> None:
         """It is open already."""

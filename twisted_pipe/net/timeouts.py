@@ -30,6 +30,10 @@ class Timed(Protocol):
     def last_progress(self) -> float:
         """When bytes last moved, in the clock's seconds, the fast path's too."""
 
+    @property
+    def last_relayed(self) -> float:
+        """When bytes last went past it on the fast path."""
+
     def timed_out(self, error: TimedOut) -> None:
         """It did."""
 
@@ -40,7 +44,7 @@ class Timed(Protocol):
 class Timeouts:
     """Of one pipe."""
 
-    __slots__ = ("_clock", "_idle", "_limits", "_owner", "_pipe", "_read", "_read_since", "_send", "_total")
+    __slots__ = ("_clock", "_excused", "_idle", "_limits", "_owner", "_pipe", "_read", "_read_since", "_send", "_total")
 
     def __init__(self, pipe: Pipe, limits: PipeLimits, clock: Any, owner: Timed, now: float) -> None:
         self._pipe = pipe
@@ -52,8 +56,16 @@ class Timeouts:
         self._send = Deadline(clock, limits.send_timeout, self._send_expired)
         self._idle = Deadline(clock, limits.idle_timeout, self._idle_expired)
         self._total = Deadline(clock, limits.total_timeout, self._total_expired)
+        self._excused = now
+
+    def start(self, now: float) -> None:
+        """The pipe begins."""
         self._idle.restart(now)
         self._total.restart(now)
+
+    def excuse(self, now: float) -> None:
+        """What ended at C{now} was a wait of the pipe's own doing."""
+        self._excused = now
 
     def measure(self, now: float, reads: bool, came: bool, writes: bool, went: bool) -> None:
         """
@@ -75,7 +87,7 @@ class Timeouts:
             deadline.cancel()
 
     def _read_expired(self) -> None:
-        moved = self._owner.last_progress
+        moved = self._owner.last_relayed
         if moved > self._read_since:
             # bytes went past on the fast path, and nobody moved the deadline for them
             self._read_since = moved
@@ -89,7 +101,7 @@ class Timeouts:
     def _idle_expired(self) -> None:
         pipe, now = self._pipe, self._clock.seconds()
         ours = pipe.delayed or pipe.waits_for_filter or pipe.writing_file
-        since = now if ours else self._owner.last_progress
+        since = now if ours else max(self._owner.last_progress, self._excused)
         if now < since + self._limits.idle_timeout:
             self._idle.restart(since)
         else:

@@ -68,7 +68,6 @@ class EdgeTransport(tcp.Connection):
 
     edge: EdgeSocket | None = None
     reactor: Any  # an EpollETReactor
-    _send_failed = False
     _sent_in = -1.0  # the turn in which a write was sent at once
     _no_delay: bool | None = None  # what the program asked for, or what we had to
     _buffered: Any = None  # the protocol, if it is read into its own buffers
@@ -154,7 +153,7 @@ class EdgeTransport(tcp.Connection):
 
     def _end_of_stream(self) -> Exception:
         """A reset that a C{write} was told of looks like a clean end to whoever reads after it."""
-        return main.CONNECTION_LOST if self._send_failed else main.CONNECTION_DONE
+        return main.CONNECTION_LOST if self.edge_socket().failed is not None else main.CONNECTION_DONE
 
     def _receive_into(self, protocol: Any, edge: EdgeSocket) -> int | Exception | None:
         """One receive into the protocol's own buffer. How many bytes, or why not, None for not now."""
@@ -219,7 +218,6 @@ class EdgeTransport(tcp.Connection):
         if at_once and self._tempDataLen:
             sent = self._send_queued()
             if type(sent) is not int:
-                self._send_failed = True
                 self.edge_socket().writable = True  # so that doWrite tells it
             elif not self._tempDataLen:
                 return
@@ -251,7 +249,7 @@ class EdgeTransport(tcp.Connection):
             if error.errno == ENOBUFS:
                 edge.try_later()
             else:
-                self._send_failed = True
+                edge.send_failed(error)
             return data
         if sent == len(data):
             return None
@@ -319,6 +317,7 @@ class EdgeTransport(tcp.Connection):
             if error.errno == ENOBUFS:
                 edge.try_later()
                 return 0
+            edge.send_failed(error)
             return main.CONNECTION_LOST
         if sent == self._tempDataLen:
             queue.clear()

@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
-from twisted_pipe.errors import Cancelled
+from twisted_pipe.errors import BadConfiguration, Cancelled
 from twisted_pipe.interfaces import IPipeFilterFactory
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
 from twisted_pipe.net.pipe_end import PipeEnd
@@ -52,10 +52,19 @@ class TcpProxySettings:
     upload_rate: int = 0
     access_log: bool = False
 
+    def __attrs_post_init__(self) -> None:
+        """
+        @raise twisted_pipe.errors.BadConfiguration: C{upload_rate} is no rate.
+        """
+        try:
+            self.request_limits  # noqa: B018  # which checks it
+        except BadConfiguration as error:
+            raise BadConfiguration("upload_rate", self.upload_rate, error.expected) from None
+
     @property
     def request_limits(self) -> PipeLimits:
         """The same bounds toward the upstream: a client may be silent as long as the session is not idle."""
-        return attrs.evolve(self.limits, read_timeout=0.0, limit_rate=self.upload_rate)
+        return attrs.evolve(self.limits, read_timeout=0.0, limit_rate=self.upload_rate, limit_rate_after=0)
 
 
 @attrs.define
@@ -115,9 +124,9 @@ class TcpProxyFactory(ServerFactory):
         self.spill = spill
         self.clock = clock
         self.takes_sockets = hasattr(clock, "add_edge")
-        plain = self.takes_sockets and not settings.limits.limit_rate
-        self.plain_response = plain and not settings.response_filters
-        self.plain_request = self.takes_sockets and not (settings.request_filters or settings.upload_rate)
+        plain = self.takes_sockets and not (settings.limits.idle_timeout or settings.limits.total_timeout)
+        self.plain_response = plain and not (settings.response_filters or settings.limits.limit_rate)
+        self.plain_request = plain and not (settings.request_filters or settings.upload_rate)
         self.memory = settings.limits.memory
         self.sessions: set[TcpSession] = set()
         self.totals = TcpProxyTotals()

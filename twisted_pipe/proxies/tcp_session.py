@@ -262,7 +262,7 @@ class TcpSession:
         if from_edge is None or to_edge is None or (end is not None and end.early):
             return None
         factory = self._factory
-        relay = way.mover = Relay(from_edge, to_edge, self, factory.memory, factory.clock.loop.now)
+        relay = way.mover = Relay(from_edge, to_edge, self, factory.memory, factory.clock.seconds())
         from_edge.reading = False
         from_edge.reader = relay
         relay.arm()

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 __all__ = ["Watch", "Watched"]
 
+_EARLY = 0.001  # seconds
 _LONGEST, _SHORTEST = 15.0, 0.02  # seconds of a period
 NEVER = float("inf")
 
@@ -71,12 +72,18 @@ class Watch:
         horizon = now + self.period
         members = list(self._members)
         for member in members:
-            due = member.due()
-            if due < horizon and member not in self._exact:
-                self._exact[member] = self._clock.callLater(max(due - now, 0.0), self._expire, member)
+            if member.due() < horizon and member not in self._exact:
+                self._arm(member, now)
         if members:
             self.start()
 
+    def _arm(self, member: Watched, now: float) -> None:
+        self._exact[member] = self._clock.callLater(max(member.due() - now, 0.0), self._expire, member)
+
     def _expire(self, member: Watched) -> None:
         del self._exact[member]
-        member.expire()
+        now = self._clock.seconds()
+        if now < member.due() < now + _EARLY:  # a call that came a rounding error too early
+            self._arm(member, now)
+        else:
+            member.expire()

@@ -59,6 +59,8 @@ class PipeConfiguration:
             said.append(f"no buffering: one buffer of {format_size(limits.buffer_size)}")
         if limits.limit_rate:
             said.append(f"at most {format_size(limits.limit_rate)}/s")
+        if settings.upload_rate:
+            said.append(f"at most {format_size(settings.upload_rate)}/s from clients")
         timeouts = {
             "connect": settings.connect_timeout,
             "read": limits.read_timeout,
