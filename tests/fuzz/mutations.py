@@ -202,11 +202,6 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         " and not self.keep and self.reserved is None:\n",
         " and not self.keep:\n",
     ),
-    "a write under way is not reserved": (
-        "disk",
-        "        self.reserved = count\n        self.quota.used += count\n",
-        "        self.reserved = 0\n",
-    ),
     "spill more than all pipes may": (
         "disk",
         ", self.quota.room)",
