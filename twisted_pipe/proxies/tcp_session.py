@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, Side, TimedOut, UpstreamFailed
 from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory
 from twisted_pipe.net.bare import BareSocket
-from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, half_close
+from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, close_when_sent, half_close
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.edge import edge_of
 from twisted_pipe.net.outcome import PipeOutcome
@@ -487,12 +487,15 @@ class TcpSession:
     def _close_transports(self, clean: bool) -> None:
         """The client is told uncleanly of an unclean end; what it was sent before arrives all the same."""
         error = self._response.error
-        if clean:
-            self._client.loseConnection()
-        elif error is not None and error.side is Side.UPSTREAM:
-            abort_when_sent(self._client, self._factory.clock, self._factory.settings.limits.send_timeout)
-        else:
+        clock, patience = self._factory.clock, self._factory.settings.limits.send_timeout
+        if not clean and error is not None and error.side is not Side.UPSTREAM:
             abort(self._client)
+        elif not clean:
+            abort_when_sent(self._client, clock, patience)
+        elif self._request.error is not None:
+            close_when_sent(self._client, clock, patience)  # what it still sends would make a close a reset
+        else:
+            self._client.loseConnection()
         if self._upstream is not None:
             if clean:
                 self._upstream.loseConnection()
