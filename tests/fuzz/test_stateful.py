@@ -2,14 +2,14 @@
 The pure pipe as a state machine: hypothesis plays the world, and looks for the shortest way to break a promise.
 
 The rules are what may happen: the upstream sends, ends, breaks off; the client takes bytes, takes none, vanishes; a rate limit
-holds and lets go; a filter's wait ends well or badly; the disk writes short or fails; the owner closes. After each of these the
-pipe does all it can, or a step, or nothing yet. After each rule every promise that can be seen from outside is looked at; at the
-end of each run the world turns friendly and everything has to arrive.
+holds and lets go; a filter's wait ends well or badly; the disk writes short, late or not at all; other pipes use up the quota;
+the owner closes. After each of these the pipe does all it can, or a step, or nothing yet, and every promise that can be seen from
+outside is looked at. At the end of each run the world turns friendly and everything has to arrive.
 
 The filters and the poisoned pool are those of L{tests.fuzz.hostile}; the world and the promises are written anew, so that no
 mistake of that model is shared.
 
-100 runs of 60 rules, the same ones each time; C{TWISTED_PIPE_STATEFUL_EXAMPLES} asks for another number, of new ones. A failure
+150 runs of 60 rules, the same ones each time; C{TWISTED_PIPE_STATEFUL_EXAMPLES} asks for another number, of new ones. A failure
 prints its rules as a program.
 """
 
@@ -35,12 +35,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fuzz.hostile import GROWTH, ModelFilter, PoisonedPool
 from twisted_pipe.core import pipe as real_pipe
+from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, PipeFinished, UpstreamFailed
 from twisted_pipe.limits import PipeLimits
 
 EXAMPLES = os.environ.get("TWISTED_PIPE_STATEFUL_EXAMPLES", "")
 SETTINGS = settings(
-    max_examples=int(EXAMPLES or 100),
+    max_examples=int(EXAMPLES or 150),
     stateful_step_count=60,
     derandomize=not EXAMPLES,
     deadline=None,
@@ -73,6 +74,9 @@ class Birth:
     @ivar early: of the stream, bytes that are there from the beginning.
     @ivar filters: the seed of each filter; a negative one is for L{Crumbs}.
     @ivar piece: bytes of one file.
+    @ivar quota: bytes that it and others may have on disk, 0 for any number.
+    @ivar cacheable: whether all of it is to be stored.
+    @ivar ready: whether the client takes bytes.
     """
 
     limits: PipeLimits
@@ -82,6 +86,9 @@ class Birth:
     early: int
     filters: list[int]
     piece: int
+    quota: int
+    cacheable: bool
+    ready: bool
 
 
 @attrs.frozen
@@ -97,6 +104,7 @@ class How:
     @ivar taken: bytes that the client's takes at most.
     @ivar part: bytes that may be sent from the file at once.
     @ivar written: bytes that the disk takes at most; 0: it fails.
+    @ivar late: whether a write to it is done only later.
     """
 
     steps: int
@@ -107,9 +115,10 @@ class How:
     taken: int
     part: int
     written: int
+    late: bool
 
 
-WHOLLY = How(ALL, False, True, 0, ALL, ALL, ALL, ALL)
+WHOLLY = How(ALL, False, True, 0, ALL, ALL, ALL, ALL, False)
 
 
 @st.composite
@@ -118,7 +127,7 @@ def births(draw: st.DrawFn) -> Birth:
     buffers = draw(st.integers(2, 5))
     length = draw(st.sampled_from([size * buffers * 4 + 5, 3000, size * buffers * 4 + 5, 3000, size * buffers, 1, 0]))
     stream = random.Random(draw(st.integers(0, 3))).randbytes(length)
-    known = draw(st.booleans())
+    known = draw(st.sampled_from([False, False, True]))
     return Birth(
         PipeLimits(
             buffers=buffers,
@@ -132,8 +141,15 @@ def births(draw: st.DrawFn) -> Birth:
         known,
         draw(st.sampled_from([0, 0, 7])) if known else 0,
         draw(st.sampled_from([0, 0, 0, min(length, 20)])),
-        draw(st.lists(st.integers(-1, 500), max_size=2)),
+        draw(
+            st.sampled_from([0, 0, 1, 1, 2]).flatmap(
+                lambda count: st.lists(st.integers(-1, 500), min_size=count, max_size=count)
+            )
+        ),
         draw(st.sampled_from([1, 10, 64, 10_000])),
+        draw(st.sampled_from([0, 0, 0, 1000, 100, size])),
+        draw(st.sampled_from([False, False, False, True])),
+        draw(st.booleans()),
     )
 
 
@@ -147,6 +163,7 @@ hows = st.builds(
     taken=st.sampled_from([ALL, ALL, 0, 1, 5]),
     part=st.sampled_from([ALL, 1, 100]),
     written=st.sampled_from([ALL, ALL, ALL, 1, 3, 0]),
+    late=st.sampled_from([False, False, True]),
 )
 
 
@@ -180,24 +197,32 @@ class PipeMachine(RuleBasedStateMachine):
         self.filters: list[Any] = [
             Crumbs(random.Random(1)) if seed < 0 else ModelFilter(random.Random(seed)) for seed in birth.filters
         ]
+        self.cacheable = birth.cacheable
+        self.quota = SpillQuota(birth.quota)
+        self.others = 0  # bytes of it that other pipes use
         self.over = self.ended = self.reset = self.end_told = self.disk_failed = False
+        self.alone = False  # the client is gone, and the rest is read for the file's sake
         self.sent = birth.early  # bytes of the stream that the upstream has sent
         self.wire = bytearray()  # what of it is at our socket
         self.blocked = False  # the socket said that there is nothing
         self.passed = 0  # what went past the pipe
-        self.writable = False
+        self.writable = birth.ready
         self.awaited: Any = None
         self.out = bytearray()
         self.file = bytearray()
         self.file_start = 0
+        self.writing: tuple[list[Any], bytes] | None = None  # a write that is under way: its memory, and what was in it
         self.pipe = self.pipe_class(
             birth.limits,
             self.pool,
             [(f"f{number}", each) for number, each in enumerate(self.filters)],
             len(birth.stream) if birth.known else None,
             birth.stream[: birth.early],
+            self.quota,
+            birth.cacheable,
         )
-        self.pipe.disk.piece = birth.piece
+        if not birth.cacheable:
+            self.pipe.disk.piece = birth.piece
         self.whole = self.model(self.stream, True)
         self.end_if_all_was_sent()
 
@@ -217,7 +242,7 @@ class PipeMachine(RuleBasedStateMachine):
     # what the world does
 
     @precondition(lambda self: not (self.over or self.ended))
-    @rule(count=st.sampled_from([ALL, 500, 65, 500, 8, 1]), how=hows)
+    @rule(count=st.sampled_from([65, 500, 8, 500, 1, ALL]), how=hows)
     def upstream_sends(self, count: int, how: How) -> None:
         everything = self.stream + b"!" * self.surplus
         part = everything[self.sent : self.sent + count]
@@ -230,8 +255,8 @@ class PipeMachine(RuleBasedStateMachine):
     def end_if_all_was_sent(self) -> None:
         self.ended = self.sent >= len(self.stream) + self.surplus
 
-    @precondition(lambda self: not (self.over or self.ended) and self.sent > len(self.stream) // 2)
-    @rule(reset=st.booleans(), how=hows)
+    @precondition(lambda self: not (self.over or self.ended) and self.sent > len(self.stream) // 3)
+    @rule(reset=st.sampled_from([True, True, False]), how=hows)
     def upstream_breaks_off(self, reset: bool, how: How) -> None:
         """Before it has said all: by a reset, or by what looks like its end."""
         self.ended, self.reset, self.blocked = True, reset, False
@@ -268,13 +293,32 @@ class PipeMachine(RuleBasedStateMachine):
             self.pipe.filter_resumed("fired")
         self.go_on(how)
 
-    @precondition(lambda self: not self.over and len(self.out) > len(self.whole) // 3)
+    @precondition(lambda self: not self.over and len(self.out) > len(self.whole) // 5)
     @rule(gone=st.booleans(), how=hows)
     def downstream_breaks(self, gone: bool, how: How) -> None:
+        if gone and self.pipe.cacheable and self.pipe.upstream.value != "failed":
+            self.alone = True
+            self.file_start = len(self.file)
         self.pipe.did_break(DownstreamFailed("gone") if gone else Cancelled("enough"))
         self.go_on(how)
 
-    @precondition(lambda self: not self.over and len(self.out) > len(self.whole) // 3)
+    @precondition(lambda self: not self.over and self.writing is not None)
+    @rule(how=hows)
+    def disk_is_done(self, how: How) -> None:
+        self.written(how)
+        self.go_on(how)
+
+    @precondition(lambda self: not self.over and self.quota.limit)
+    @rule(count=st.sampled_from([0, 1, 50, ALL]), how=hows)
+    def others_spill(self, count: int, how: How) -> None:
+        """So much of the quota is theirs now."""
+        disk = self.pipe.disk
+        before, most = self.others, self.quota.limit - disk.outstanding - (disk.reserved or 0)
+        self.others = min(count, most)
+        self.quota.used += self.others - before
+        self.go_on(how)
+
+    @precondition(lambda self: not (self.over or self.alone) and len(self.out) > len(self.whole) // 3)
     @rule()
     def owner_closes(self) -> None:
         """Before the end."""
@@ -292,7 +336,7 @@ class PipeMachine(RuleBasedStateMachine):
     def act(self, how: How) -> bool:
         """Whether it did something."""
         steps, pipe = self.step_class, self.pipe
-        plain = not (self.filters or self.known)
+        plain = not (self.filters or self.known or self.cacheable)
         if how.past and plain and self.wire and self.readable and self.writable and pipe.empty and pipe.wants_read:
             self.pass_by(how)
         step = pipe.next_step(self.readable, self.writable)
@@ -379,26 +423,47 @@ class PipeMachine(RuleBasedStateMachine):
         self.out += self.file[offset : offset + count]
         self.file_start += count
         self.pipe.did_send_file(count)
-        if self.file_start == len(self.file):
+        if self.file_start == len(self.file) and not self.cacheable and self.writing is None:
             self.file, self.file_start = bytearray(), 0
 
     def spill(self, how: How) -> None:
         pipe, limits = self.pipe, self.limits
-        self.promise(self.readable and not (self.writable or pipe.has_room), "spills without need")
+        self.promise(self.writing is None, "two writes at once")
+        if not pipe.cacheable:
+            self.promise(self.readable and not (self.writable or pipe.has_room), "spills without need")
         self.promise(not self.disk_failed, "spills to a disk that takes no more")
-        if how.written == 0:
-            self.disk_failed = True
-            pipe.spill_failed()
-            return
         offset, piece = pipe.disk.write_offset, pipe.disk.piece
-        data = b"".join(pipe.spill_batch())
+        parts = pipe.spill_batch()
+        data = b"".join(parts)
         self.promise(0 < len(data) <= limits.temp_file_write_size, "a write of nothing, or of too much")
         self.promise(offset == len(self.file), "writes elsewhere than at the end")
         self.promise(offset // piece == (offset + len(data) - 1) // piece, "writes across two files")
-        self.promise(len(self.file) + len(data) - self.file_start <= limits.file_size, "more on disk than it may")
+        held = len(self.file) + len(data) - self.file_start
+        self.promise(self.cacheable or held <= limits.file_size, "more on disk than it may")
+        self.promise(not self.quota.limit or self.quota.used + len(data) <= self.quota.limit, "more than all may")
+        self.writing = (parts, data)
+        del parts
+        if how.late:
+            pipe.spill_begun()
+        else:
+            self.written(how)
+
+    def written(self, how: How) -> None:
+        """A write is done."""
+        assert self.writing is not None
+        (parts, data), self.writing = self.writing, None
+        self.promise(b"".join(parts) == data, "the memory of a write changed under it")
+        del parts
+        if how.written == 0:
+            self.disk_failed = True
+            self.pipe.spill_failed()
+            return
+        self.promise(self.pipe.disk.write_offset == len(self.file), "the file of a write was given up under it")
         count = min(len(data), how.written)
         self.file += data[:count]
-        pipe.did_spill(count)
+        self.pipe.did_spill(count)
+        if self.alone:
+            self.file_start = len(self.file)
 
     # the promises
 
@@ -412,13 +477,12 @@ class PipeMachine(RuleBasedStateMachine):
         self.promise(
             (disk.read_offset, disk.write_offset) == (self.file_start, len(self.file)), "another range on disk"
         )
-        self.promise(
-            self.whole[len(out) : len(out) + outstanding] == self.file[self.file_start :], "other bytes come next"
-        )
+        comes_next = self.whole[len(out) : len(out) + outstanding]
+        self.promise(self.alone or comes_next == self.file[self.file_start :], "other bytes come next")
         self.promise(pipe.bytes_out == len(out) - self.passed, "counts another output")
         self.promise(pipe.peak_memory >= pipe.slabs * self.limits.buffer_size, "forgets its peak")
         self.promise(pipe.has_output == (pipe.memory_bytes > 0 or outstanding > 0), "counts another backlog")
-        if not self.filters:
+        if not (self.filters or self.alone):
             came = self.passed + pipe.bytes_in - pipe.surplus
             not_passed_on = came - len(out) - outstanding - pipe.memory_bytes
             self.promise(0 <= not_passed_on <= self.limits.buffer_size, "bytes are neither here nor there")
@@ -427,7 +491,12 @@ class PipeMachine(RuleBasedStateMachine):
     def look_at_memory(self) -> None:
         pipe, limits = self.pipe, self.limits
         self.promise(pipe.slabs == self.pool.in_use <= limits.slabs, "more slabs than it may, or than the pool knows")
-        self.promise(0 <= pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
+        outstanding, used = pipe.disk.outstanding, self.quota.used
+        self.promise(
+            outstanding >= 0 and (self.cacheable or outstanding <= limits.file_size), "more on disk than it may"
+        )
+        self.promise(used == self.others + outstanding + (pipe.disk.reserved or 0), "the quota counts other bytes")
+        self.promise(used <= self.quota.limit or not self.quota.limit, "more on disk than all pipes may")
         most = limits.memory + max(40 * GROWTH ** len(self.filters), limits.buffer_size) + 20
         self.promise(0 <= pipe.memory_bytes <= most, "more output in memory than it may")
         self.promise(len(pipe._memory) <= MOST_PARTS + limits.slabs, "more pieces in memory than it may")
@@ -436,15 +505,21 @@ class PipeMachine(RuleBasedStateMachine):
         """Only when it can do nothing else."""
         pipe = self.pipe
         suspended = pipe.chain is not None and pipe.chain.suspension is not None
-        self.promise(not (self.writable and pipe.has_output), "waits with output for a ready client")
+        writable = self.writable and pipe.downstream.value == "open"
+        if self.writing is not None:
+            self.promise(not (writable and pipe.disk.outstanding), "waits with bytes on disk for a ready client")
+            self.promise(not pipe.wants_read, "would time out a read that waits for the disk")
+            return
+        self.promise(not (writable and pipe.has_output), "waits with output for a ready client")
         reading = self.readable and pipe.upstream.value == "open" and not pipe.delayed
-        may_spill = bool(pipe.memory_bytes and pipe.disk.room) and not self.disk_failed
+        gave_up = self.disk_failed or pipe.cacheable < self.cacheable  # or the quota was used up when it was to store
+        may_spill = bool(pipe.memory_bytes and pipe.disk.room) and not gave_up
         if reading:
             self.promise(not pipe.has_room, "waits with bytes to read and room for them")
             self.promise(self.writable or not may_spill, "waits though it could spill")
         elif self.writable and not suspended:
             self.promise(pipe.slabs == 0, "an idle pipe holds memory")
-            if not self.filters:
+            if not (self.filters or self.alone):
                 came = self.passed + pipe.bytes_in - pipe.surplus
                 self.promise(came == len(self.out), "holds back bytes from a ready client")
         self.promise(not pipe.wants_read or pipe.has_room or may_spill, "would time out a read that it cannot do")
@@ -463,8 +538,16 @@ class PipeMachine(RuleBasedStateMachine):
         error = pipe.error
         self.over = True
         pool = self.pool.statistics()
-        self.promise(pool.in_use == pool.lost == pipe.slabs == pipe.memory_bytes == 0, "a buffer did not come back")
+        self.promise(pool.in_use == pipe.slabs == pipe.memory_bytes == 0, "a buffer did not come back")
+        if self.writing is None:
+            self.promise(pool.lost == 0, "a buffer was given up")
+        else:
+            self.promise(not finished, "a clean end while a write is under way")
+            poisoned = [self.pool.take() for _ in range(self.limits.buffers)]
+            self.promise(b"".join(self.writing[0]) == self.writing[1], "the memory of a write is used again")
+            del poisoned
         self.promise(pipe.disk.outstanding == 0, "a range of the disk did not come back")
+        self.promise(self.quota.used == self.others, "the quota counts a pipe that is over")
         self.promise(pipe.next_step(True, True) is self.step_class.ABANDON, "does something after its end")
         self.promise(self.whole.startswith(out), "lost, repeated or reordered bytes")
         if finished is None:
@@ -473,12 +556,15 @@ class PipeMachine(RuleBasedStateMachine):
         else:
             clean = finished
             self.promise(error is pending, "another error")
-        self.promise(clean == (error is None), "a clean end with an error, or an unclean one without")
+        stored = clean and pipe.cacheable
+        self.promise(not stored or self.file == self.whole, "the file is not the stream")
+        kept = stored and self.alone  # the client was lost, and the file is whole all the same
+        self.promise(clean == (error is None) or kept, "a clean end with an error, or an unclean one without")
         for each in self.filters:
             self.promise([stop is None for stop in each.stops] == [clean], "a filter was not told once, or another end")
         received = self.stream[: self.passed + pipe.bytes_in - pipe.surplus]
         if clean:
-            self.promise(out == self.whole and received == self.stream, "the end of the stream is missing")
+            self.promise((out == self.whole or kept) and received == self.stream, "the end of the stream is missing")
             self.promise(self.known or (self.end_told and not self.reset), "a clean end of what broke off")
         elif finished is None:
             pass
@@ -499,6 +585,8 @@ class PipeMachine(RuleBasedStateMachine):
             self.upstream_sends(ALL, attrs.evolve(WHOLLY, steps=0))
         for _ in range(MOST_STEPS):
             self.blocked, self.writable, self.pipe.delayed = False, True, False
+            if self.writing is not None:
+                self.written(WHOLLY)
             if self.pipe.waits_for_filter:
                 self.pipe.filter_resumed("fired")
             self.act(WHOLLY)

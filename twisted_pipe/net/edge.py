@@ -284,8 +284,8 @@ def edge_of(transport: Any) -> EdgeSocket | None:
     The socket of C{transport} to work on directly; None for one that has to be asked: those of other reactors, and TLS, whose
     bytes are not the socket's.
     """
-    find = getattr(transport, "edge_socket", None)
-    if find is None or transport.TLS:
+    # of its class: TLSMemoryBIOProtocol and other wrappers hand on every attribute of the transport below them
+    if getattr(type(transport), "edge_socket", None) is None or transport.TLS:
         return None
-    found: EdgeSocket = find()
+    found: EdgeSocket = transport.edge_socket()
     return found
