@@ -96,6 +96,8 @@ class How:
     """
     How the pipe goes on after an event.
 
+    @ivar ready: whether the client takes bytes from now on, None if that stays as it is.
+    @ivar holds: the same for the rate limit.
     @ivar steps: how many it does at most.
     @ivar past: whether bytes may go past the pipe.
     @ivar bulk: whether it reads into all free buffers.
@@ -107,6 +109,8 @@ class How:
     @ivar late: whether a write to it is done only later.
     """
 
+    ready: bool | None
+    holds: bool | None
     steps: int
     past: bool
     bulk: bool
@@ -118,7 +122,7 @@ class How:
     late: bool
 
 
-WHOLLY = How(ALL, False, True, 0, ALL, ALL, ALL, ALL, False)
+WHOLLY = How(None, None, ALL, False, True, 0, ALL, ALL, ALL, ALL, False)
 
 
 @st.composite
@@ -155,6 +159,8 @@ def births(draw: st.DrawFn) -> Birth:
 
 hows = st.builds(
     How,
+    ready=st.sampled_from([None, None, True, False]),
+    holds=st.sampled_from([None, None, None, False, False, True]),
     steps=st.sampled_from([ALL, ALL, ALL, 1, 3, 0]),
     past=st.booleans(),
     bulk=st.booleans(),
@@ -272,16 +278,9 @@ class PipeMachine(RuleBasedStateMachine):
         self.go_on(how)
 
     @precondition(living)
-    @rule(ready=st.booleans(), how=hows)
-    def client(self, ready: bool, how: How) -> None:
-        self.writable = ready
-        self.go_on(how)
-
-    @precondition(living)
-    @rule(holds=st.sampled_from([False, False, True]), how=hows)
-    def rate(self, holds: bool, how: How) -> None:
-        """The limit holds, or lets go."""
-        self.pipe.delayed = holds
+    @rule(how=hows)
+    def client_or_rate(self, how: How) -> None:
+        """Nothing but what comes with every event."""
         self.go_on(how)
 
     @precondition(lambda self: not self.over and self.pipe.waits_for_filter)
@@ -327,6 +326,10 @@ class PipeMachine(RuleBasedStateMachine):
     # what the pipe does
 
     def go_on(self, how: How) -> None:
+        if how.ready is not None:
+            self.writable = how.ready
+        if how.holds is not None:
+            self.pipe.delayed = how.holds
         for _ in range(min(how.steps, MOST_STEPS)):
             self.look()
             if not self.act(how):
