@@ -240,7 +240,9 @@ async def test_1000_stalled_clients(origin: Origin, start_pipe: Start, many_file
     assert sum(files) <= STALLED * BODY
     assert seen["descriptors"] <= 2 * STALLED + 2 * KEPT  # the client and its file; the upstream was let go
     assert seen["digests"] == {expected}
-    assert meanwhile.rate >= 0.8 * before.rate
+    if segments:
+        # else it is the kernel's memory for TCP that is used up, and its limits that slow everybody down: that shows in no CPU time
+        assert meanwhile.rate >= 0.8 * before.rate
     assert meanwhile.cpu <= 1.5 * before.cpu
     await deferToThread(wait_until, lambda: pipe.descriptors() <= base + 2 * KEPT, 15, "the return of all descriptors")
     assert not nameless_files(pipe.process.pid)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import socket
 import termios
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,10 @@ from twisted_pipe.net.edge import EdgeSocket, edge_of
 
 __all__ = ["abort", "abort_when_sent", "can_half_close", "close_when_sent", "half_close"]
 
-_LOOK_EVERY = 0.05
+_LOOK_EVERY = 0.05  # seconds, at first
+_LOOK_SELDOM = 1.0
+_TCP_CLOSE = 7  # include/net/tcp_states.h
+_ONLY_THE_END = 1  # TIOCOUTQ counts the FIN as a byte
 
 
 def can_half_close(transport: Any) -> bool:
@@ -51,7 +55,7 @@ def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
     """
     End it uncleanly, but only when the peer's kernel has what ours was given.
 
-    @param patience: seconds to wait for that at most; 0 for ever.
+    @param patience: seconds without any progress to wait for that at most; 0 for ever.
     """
     edge = edge_of(transport) if getattr(transport, "connected", False) else None
     if edge is not None:
@@ -64,14 +68,15 @@ def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
 
 def close_when_sent(transport: Any, clock: Any, patience: float) -> None:
     """
-    End it cleanly, but only when the peer's kernel has what ours was given: closing a socket that has bytes to be read resets
-    it, and loses what it has yet to send. What the peer sends meanwhile is not read.
+    End it cleanly, but only when the peer's kernel has what ours was given. Closing a socket that has bytes to be read resets it,
+    and loses what it has yet to send; and one that has much to send is the kernel's orphan, which it resets when memory is short.
+    What the peer sends meanwhile is not read.
 
-    @param patience: seconds to wait for that at most; 0 for ever.
+    @param patience: seconds without any progress to wait for that at most; 0 for ever.
     """
     half_close(transport)
     edge = edge_of(transport) if getattr(transport, "connected", False) else None
-    if edge is not None and _ask(edge, termios.FIONREAD):
+    if edge is not None and (_ask(edge, termios.FIONREAD) or _ask(edge, termios.TIOCOUTQ) > _ONLY_THE_END):
         _Farewell(transport, edge, clock, patience, transport.loseConnection).look()
     else:
         transport.loseConnection()
@@ -84,8 +89,17 @@ def _ask(edge: EdgeSocket, what: int) -> int:
     return answer[0]
 
 
+def _gone(edge: EdgeSocket) -> bool:
+    """Whether a TCP connection is over: what was unsent then still counts as that."""
+    try:
+        state: int = edge.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except OSError:  # a UNIX socket
+        return False
+    return state == _TCP_CLOSE
+
+
 class _Farewell:
-    """Waits for one socket's send queue to be empty, then ends it."""
+    """Waits for one socket's send queue to be empty, then ends it. It looks more and more seldom."""
 
     def __init__(
         self, transport: Any, edge: EdgeSocket, clock: Any, patience: float, end: Callable[[], object]
@@ -94,13 +108,20 @@ class _Farewell:
         self._transport = transport
         self._edge = edge
         self._clock = clock
-        self._until = clock.seconds() + patience if patience else None
+        self._patience = patience
+        self._since = clock.seconds()
+        self._unsent = -1
+        self._delay = _LOOK_EVERY
 
     def look(self) -> None:
         if not self._transport.connected:
             return
-        unsent = _ask(self._edge, termios.TIOCOUTQ)
-        if unsent and (self._until is None or self._clock.seconds() < self._until):
-            self._clock.callLater(_LOOK_EVERY, self.look)
+        unsent, now = _ask(self._edge, termios.TIOCOUTQ), self._clock.seconds()
+        if unsent != self._unsent:
+            self._unsent, self._since = unsent, now
+        left = self._since + self._patience - now if self._patience else _LOOK_SELDOM
+        if unsent and left > 0 and not (self._edge.failed or _gone(self._edge)):
+            self._clock.callLater(min(self._delay, left), self.look)
+            self._delay = min(self._delay * 1.5, _LOOK_SELDOM)
         else:
             self._end()
