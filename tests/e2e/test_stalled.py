@@ -7,6 +7,7 @@ C{pytest -s} shows the figures.
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import socket
 import statistics
@@ -207,12 +208,29 @@ def crowd(pipe: Running, origin: Origin, segments: int) -> dict[str, Any]:
         seen["growth"] = max(seen["growth"], anonymous_memory(pid) - memory)
         seen["digests"] = {resume(client) for client in clients[:: STALLED // 20]}
     finally:
-        for client in clients:
-            client.close()
+        for at in range(0, len(clients), BATCH):
+            for client in clients[at : at + BATCH]:
+                client.close()
+            time.sleep(
+                0.1
+            )  # a reset that is lost among a thousand others is told again only when the kernel next probes
     return seen
 
 
-@pytest.mark.parametrize("segments", [pytest.param(1460, id="ethernet"), pytest.param(0, id="loopback")])
+@pytest.mark.parametrize(
+    "segments",
+    [
+        pytest.param(1460, id="ethernet"),
+        pytest.param(
+            0,
+            id="loopback",
+            # it uses up the kernel's memory for TCP, which is everybody's on the machine
+            marks=pytest.mark.skipif(
+                os.environ.get("TWISTED_PIPE_SOAK") != "full", reason="TWISTED_PIPE_SOAK=full runs it"
+            ),
+        ),
+    ],
+)
 @pytest_twisted.ensureDeferred
 async def test_1000_stalled_clients(origin: Origin, start_pipe: Start, many_files: None, segments: int) -> None:
     """
@@ -244,6 +262,6 @@ async def test_1000_stalled_clients(origin: Origin, start_pipe: Start, many_file
         # else it is the kernel's memory for TCP that is used up, and its limits that slow everybody down: that shows in no CPU time
         assert meanwhile.rate >= 0.8 * before.rate
     assert meanwhile.cpu <= 1.5 * before.cpu
-    await deferToThread(wait_until, lambda: pipe.descriptors() <= base + 2 * KEPT, 15, "the return of all descriptors")
+    await deferToThread(wait_until, lambda: pipe.descriptors() <= base + 2 * KEPT, 60, "the return of all descriptors")
     assert not nameless_files(pipe.process.pid)
     assert "Traceback" not in pipe.log
