@@ -9,7 +9,7 @@ there is no queue between a filter and its neighbours.
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
 import attrs
@@ -22,15 +22,27 @@ __all__ = [
     "BytesLike",
     "Direction",
     "FilterContext",
+    "FilterGenerator",
     "FilterOutput",
     "IBufferedProtocol",
     "IPipeFilter",
     "IPipeFilterFactory",
+    "NamedFilter",
+    "OnFailure",
 ]
 
 BytesLike = Union[bytes, bytearray, memoryview]
-#: What a filter's calls return. A Deferred or other awaitable among the items suspends the pipe until it fires.
-FilterOutput = Iterable[Union[BytesLike, "Deferred[Any]", Awaitable[Any]]]
+#: A piece of output, or what suspends the pipe until it fires.
+Item = Union[BytesLike, "Deferred[Any]", Awaitable[Any]]
+#: What a filter's call returns that is written as a generator; the value of its C{yield} is what a Deferred has fired with.
+FilterGenerator = Generator[Item, Any, None]
+#: What a filter's calls may return.
+FilterOutput = Union[
+    FilterGenerator,
+    Iterable[Item],
+    AsyncIterable[BytesLike],
+    Awaitable[Union[BytesLike, Iterable[BytesLike], None]],
+]
 
 
 class Direction(enum.Enum):
@@ -38,6 +50,18 @@ class Direction(enum.Enum):
 
     RESPONSE = "response"  #: from the upstream to the client
     REQUEST = "request"  #: from the client to the upstream
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class OnFailure(enum.Enum):
+    """What the failure of a filter does to its pipe."""
+
+    ABORT = "abort"  #: the pipe ends, uncleanly: whoever receives cannot take what came for the whole
+    #: the stream goes on without the filter, as long as it has put out nothing, nor taken more than 64 KiB (they are kept until
+    #: then); after that as C{ABORT}
+    BYPASS = "bypass"
 
     def __str__(self) -> str:
         return self.value
@@ -51,12 +75,16 @@ class FilterContext:
     @ivar direction: which way its bytes flow.
     @ivar client: the address of the client (an C{IAddress}), or None where there is none (tests).
     @ivar upstream: the address of the upstream server, or None.
+    @ivar local: our own address, that the client has connected to, or None.
+    @ivar connection: what the log calls the connection: C{"10.0.0.7:53422 -> 127.0.0.1:9000"}, or empty.
     @ivar clock: an C{IReactorTime} for filters that need time; the reactor in production, a C{Clock} in tests.
     """
 
     direction: Direction = Direction.RESPONSE
     client: Any = None
     upstream: Any = None
+    local: Any = None
+    connection: str = ""
     clock: Any = None
 
 
@@ -66,13 +94,21 @@ class IPipeFilter(Interface):
 
     Calls come in this order: C{started}, any number of C{received}, C{ended} if the stream ended cleanly, and C{stopped}
     exactly once, whatever happened. All in the reactor thread, never one inside another. A call is made only when the
-    iterable of the call before is exhausted.
+    output of the call before is exhausted.
 
-    The first three return an iterable of output: bytes-like objects of any length (empty ones are dropped), or Deferreds and
-    other awaitables, which suspend the pipe. In a generator the awaited result is the value of the C{yield} expression and
-    a failure is raised there; in any other iterable a bytes-like result takes the place of the Deferred.
+    The first three return output, in any of four forms:
 
-    What a call raises ends the pipe as C{FilterFailed}, never as a clean end of stream.
+      - an iterable of bytes-like objects of any length and of Deferreds or other awaitables, which suspend the pipe; bytes that one
+        of them fires with take its place. Pieces without a byte are dropped, but 1,000 of them in a row are a failure;
+      - a generator: the same, advanced only while there is room for what it yields. What a Deferred fires with is the value of the
+        C{yield} expression, and its failure is raised there;
+      - an C{async def}: may await Deferreds, and returns bytes, an iterable of bytes, or None;
+      - an C{async def} that yields: likewise, and advanced only while there is room.
+
+    What a call raises is a failure of the filter, and so is output that is nothing of these. It ends the pipe as C{FilterFailed},
+    never as a clean end of stream; or the filter is bypassed: L{OnFailure}. A Deferred that does not fire within the filter's
+    timeout is cancelled, and C{TimeoutError} raised where it was waited for; an C{async def} is cancelled with it, and has failed.
+    When the pipe ends, what is waited for is cancelled and generators are closed, and then C{stopped} is called.
     """
 
     def started() -> FilterOutput:
@@ -82,7 +118,7 @@ class IPipeFilter(Interface):
         """
         Some bytes of the stream, cut anywhere.
 
-        @param data: read-only, 1 byte or more, lent until the returned iterable is exhausted. Slices of it may be yielded as
+        @param data: read-only, 1 byte or more, lent until the returned output is exhausted. Slices of it may be put out as
             they are (nothing is copied); to keep bytes for later, copy them with C{bytes(data)}.
         """
 
@@ -91,25 +127,46 @@ class IPipeFilter(Interface):
 
     def stopped(reason: BaseException | None) -> None:
         """
-        The end of this filter's life: release what it holds. Must not raise.
+        The end of this filter's life: release what it holds. What it raises is logged and changes nothing.
 
         @param reason: None after a clean end, else why the stream broke off.
         """
 
 
+@attrs.frozen
+class NamedFilter:
+    """
+    A filter in its place in a pipe.
+
+    @ivar name: for errors and logs.
+    @ivar filter: an C{IPipeFilter}.
+    @ivar on_failure: what its failure does.
+    @ivar timeout: seconds that it may wait for one Deferred, 0 for ever.
+    """
+
+    name: str
+    filter: Any
+    on_failure: OnFailure = OnFailure.ABORT
+    timeout: float = 60.0
+
+
 class IPipeFilterFactory(Interface):
     """
-    The plugin: an object in a C{twisted.plugins} drop-in, immutable and shared by all connections.
+    The plugin: an object in a C{twisted.plugins} drop-in or an entry point C{twisted_pipe.filters}, immutable and shared by all
+    connections.
 
-    The interface C{twisted.plugin.IPlugin} is provided beside this one (L{twisted_pipe.filters.base.FilterPlugin} does both).
+    In a drop-in, C{twisted.plugin.IPlugin} is provided beside this interface (L{twisted_pipe.filters.base.FilterPlugin} does both).
     """
 
     name = Attribute("The name by which configuration finds it: lower case, digits and dashes.")
     summary = Attribute("One line for C{--help}.")
+    on_failure = Attribute("What the failure of one of its filters does: an C{OnFailure}.")
+    timeout = Attribute("Seconds that one of its filters may wait for one Deferred, 0 for ever.")
 
-    def configure(options: Mapping[str, str]) -> IPipeFilterFactory:
+    def configure(options: Mapping[str, Any]) -> IPipeFilterFactory:
         """
-        Take the options of C{--filter NAME:key=value:...}, values still as text.
+        Take the options of C{--filter NAME:key=value:...} (values still as text) or of a configuration file (numbers and booleans
+        as such).
 
         @return: a factory with these options, frozen.
         @raise twisted_pipe.errors.BadConfiguration: which option, which value, and what would be right.

@@ -10,7 +10,15 @@ import re
 
 from twisted_pipe.errors import BadConfiguration
 
-__all__ = ["format_duration", "format_size", "parse_count", "parse_duration", "parse_size"]
+__all__ = [
+    "format_duration",
+    "format_size",
+    "parse_count",
+    "parse_duration",
+    "parse_flag",
+    "parse_size",
+    "parse_text",
+]
 
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -49,6 +57,20 @@ def parse_count(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise BadConfiguration(name, text, "a whole number")
     return int(text)
+
+
+def parse_flag(name: str, text: str) -> bool:
+    """C{"on"} or C{"off"}; the same errors as L{parse_size}."""
+    if text not in ("on", "off"):
+        raise BadConfiguration(name, text, "must be on or off")
+    return text == "on"
+
+
+def parse_text(name: str, text: str) -> str:
+    """Any text that is not empty; the same errors as L{parse_size}."""
+    if not text:
+        raise BadConfiguration(name, text, "must not be empty")
+    return text
 
 
 def format_size(count: int) -> str:

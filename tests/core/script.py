@@ -26,6 +26,7 @@ from typing import Any
 from twisted_pipe.core.buffers import SlabPool
 from twisted_pipe.core.pipe import Flow, Pipe
 from twisted_pipe.errors import DownstreamFailed, FilterFailed, PipeError
+from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
 
 __all__ = ["Calls", "Later", "Script", "Through", "text"]
@@ -149,7 +150,7 @@ class Script:
         self.pool = SlabPool(size) if pool is None else pool
         limits.setdefault("busy_size", min(2, buffers - 1) * size)
         self.limits = PipeLimits(buffers=buffers, buffer_size=size, max_temp_file_size=file, **limits)
-        named = [(f"filter{number}", pipe_filter) for number, pipe_filter in enumerate(filters)]
+        named = [NamedFilter(f"filter{number}", pipe_filter) for number, pipe_filter in enumerate(filters)]
         self.pipe = Pipe(self.limits, self.pool, named, length, preread)
         self.wire = bytearray()
         self.client = b""

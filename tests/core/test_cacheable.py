@@ -14,6 +14,7 @@ from tests.core.script import Later, Script, Through, text
 from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.core.pipe import Flow, Pipe, Step
 from twisted_pipe.errors import Cancelled, DiskFailed, DownstreamFailed, Side, TimedOut, UpstreamFailed
+from twisted_pipe.interfaces import NamedFilter
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FULL_DISK = OSError(28, "No space left on device")
@@ -31,7 +32,7 @@ class Stored(Script):
         **more: Any,
     ) -> None:
         super().__init__(*filters, **more)
-        named = [(f"filter{number}", each) for number, each in enumerate(filters)]
+        named = [NamedFilter(f"filter{number}", each) for number, each in enumerate(filters)]
         self.pipe = Pipe(self.limits, self.pool, named, length, preread, quota, cacheable=True)
 
     def _send_file(self) -> str:

@@ -10,6 +10,7 @@ from tests.core.script import Script, Through
 from twisted_pipe.core.disk import DiskRange, SpillQuota
 from twisted_pipe.core.pipe import Pipe, Step
 from twisted_pipe.errors import Cancelled, UpstreamFailed
+from twisted_pipe.interfaces import NamedFilter
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -19,7 +20,7 @@ class Shared(Script):
 
     def __init__(self, quota: SpillQuota, *filters: Any, **more: Any) -> None:
         super().__init__(*filters, **more)
-        named = [(f"filter{number}", each) for number, each in enumerate(filters)]
+        named = [NamedFilter(f"filter{number}", each) for number, each in enumerate(filters)]
         self.pipe = Pipe(self.limits, self.pool, named, quota=quota)
 
 

@@ -149,17 +149,20 @@ class ConfigureTests(SynchronousTestCase):
     def test_unknown_option_suggests_the_nearest(self) -> None:
         self.assertEqual(
             self.refused("Full", rte="1"),
-            "filter sample: rte: '1': no such option; did you mean \"rate\"? Options: size, rate, choice",
+            "filter sample: rte: '1': no such option; did you mean \"rate\"? "
+            "Options: size, rate, choice, on_failure, filter_timeout",
         )
 
     def test_unknown_option_like_none(self) -> None:
         self.assertEqual(
             self.refused("Full", xyzzy="1"),
-            "filter sample: xyzzy: '1': no such option. Options: size, rate, choice",
+            "filter sample: xyzzy: '1': no such option. Options: size, rate, choice, on_failure, filter_timeout",
         )
 
     def test_unknown_option_where_there_are_none(self) -> None:
-        self.assertEqual(self.refused("Plain", a="1"), "filter sample: a: '1': no such option. Options: none")
+        self.assertEqual(
+            self.refused("Plain", a="1"), "filter sample: a: '1': no such option. Options: on_failure, filter_timeout"
+        )
 
     def test_private_fields_and_the_context_are_no_options(self) -> None:
         for name in ("seen", "_seen", "context"):

@@ -165,10 +165,10 @@ class BrokenDropinTests(DropinCase):
             from twisted.plugin import IPlugin
             from zope.interface import implementer
             from twisted_pipe.filters.base import FilterPlugin
-            from twisted_pipe.interfaces import IPipeFilterFactory
+            from twisted_pipe.interfaces import IPipeFilterFactory, OnFailure
 
             class Half:
-                name, summary = "half", ""
+                name, summary, on_failure, timeout = "half", "", OnFailure.ABORT, 0
                 def build(self, context): pass
 
             class Whole(Half):

@@ -24,6 +24,7 @@ from twisted_pipe.core import pipe as real_pipe
 from twisted_pipe.core.buffers import Slab, SlabPool
 from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, UpstreamFailed
+from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
 
 __all__ = ["Broken", "Life"]
@@ -160,7 +161,7 @@ class Life:
         self.pipe = pipe_class(
             self.limits,
             self.pool,
-            [(f"f{index}", pipe_filter) for index, pipe_filter in enumerate(self.filters)],
+            [NamedFilter(f"f{index}", pipe_filter) for index, pipe_filter in enumerate(self.filters)],
             len(self.stream) if known else None,
             preread,
             self.quota,

@@ -269,8 +269,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "empty output is output": (
         "chain",
-        "            if len(item):\n",
-        "            if item is not None:\n",
+        "                if not len(item):\n",
+        "                if item is None:\n",
     ),
 }
 

@@ -37,6 +37,7 @@ from tests.fuzz.hostile import GROWTH, ModelFilter, PoisonedPool
 from twisted_pipe.core import pipe as real_pipe
 from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, PipeFinished, UpstreamFailed
+from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
 
 EXAMPLES = os.environ.get("TWISTED_PIPE_STATEFUL_EXAMPLES", "")
@@ -222,7 +223,7 @@ class PipeMachine(RuleBasedStateMachine):
         self.pipe = self.pipe_class(
             birth.limits,
             self.pool,
-            [(f"f{number}", each) for number, each in enumerate(self.filters)],
+            [NamedFilter(f"f{number}", each) for number, each in enumerate(self.filters)],
             len(birth.stream) if birth.known else None,
             birth.stream[: birth.early],
             self.quota,

@@ -36,7 +36,7 @@ from twisted_pipe.core import pipe as pipe_module
 from twisted_pipe.core.disk import DiskRange
 from twisted_pipe.errors import Cancelled, PipeFinished, UpstreamFailed
 from twisted_pipe.filters.base import PipeFilter
-from twisted_pipe.interfaces import FilterContext
+from twisted_pipe.interfaces import FilterContext, NamedFilter
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.driver import slab_pool
 
@@ -880,7 +880,7 @@ class TimeoutTests(MemoryCase):
                 yield gate
                 yield data
 
-        pipe = self.start([Waits(FilterContext())])
+        pipe = self.start([NamedFilter("waits", Waits(FilterContext()), timeout=0)])
         pipe.write(b"x")
         self.clock.advance(1000)
         self.assert_running(pipe)
@@ -1052,7 +1052,7 @@ class FilterTests(MemoryCase):
         for where in ("started", "received", "ended"):
             self.downstream = MemoryTransport()
             broken, other = Recording(where, boom), Recording()
-            pipe = self.start([("broken", broken), ("other", other)])
+            pipe = self.start([NamedFilter("broken", broken), NamedFilter("other", other)])
             if pipe not in self.outcomes:
                 pipe.write(b"a")
             if pipe not in self.outcomes:
@@ -1078,7 +1078,7 @@ class FilterTests(MemoryCase):
         self.assertEqual(other.calls.count("stopped"), 1)
 
     def test_names(self) -> None:
-        pipe = self.start([("named", Recording("received", lambda: iter([object()])))])
+        pipe = self.start([NamedFilter("named", Recording("received", lambda: iter([object()])))])
         pipe.write(b"a")
         side, why = errors_of(self.outcome(pipe))
         self.assertEqual(side, "filter")
@@ -1122,7 +1122,7 @@ class FilterTests(MemoryCase):
     def test_fails(self) -> None:
         for sync in (True, False):
             gate: Deferred[int] = Deferred()
-            pipe = self.start([("f", Recording("received", lambda gate=gate: (yield gate)))])
+            pipe = self.start([NamedFilter("f", Recording("received", lambda gate=gate: (yield gate)))])
             if sync:
                 gate.errback(ZeroDivisionError("boom"))
             pipe.write(b"a")

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Engine, MemoryTransport, Peer, WatchedSpill
 from twisted_pipe.filters.base import PipeFilter
-from twisted_pipe.interfaces import Direction, FilterContext
+from twisted_pipe.interfaces import Direction, FilterContext, OnFailure
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net import bare
 from twisted_pipe.net.connections import NoRoom
@@ -611,6 +611,8 @@ class FilterFactory:
     """A plugin that builds what it is told, and remembers for whom."""
 
     name = "fake"
+    on_failure = OnFailure.ABORT
+    timeout = 0.0
 
     def __init__(self, build: Callable[[FilterContext], Any]) -> None:
         self.contexts: list[FilterContext] = []

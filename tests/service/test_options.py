@@ -351,7 +351,7 @@ class HelpTests(OptionsCase):
         self.assertIn("or with k, m or g", text)
         self.assertIn("or with ms, s, m or h", text)
         self.assertIn("twisted-pipe --listen 8080 --upstream 127.0.0.1:9000", text)
-        self.assertIn("upper       Upper-cases ASCII letters", text)
+        self.assertIn("upper           Upper-cases ASCII letters", text)
 
     def test_examples_work(self) -> None:
         examples = self.said("--help").partition("\nExamples:\n")[2].replace("\\\n", " ").splitlines()

@@ -7,6 +7,9 @@ them, and a decompression bomb stops in mid-generator until somebody wants more.
 
 What is yielded and is not bytes (a Deferred, an awaitable) suspends the chain at that filter: the pieces it works on stay
 held. The chain does not know what it waits for; its driver does, and calls L{FilterChain.resume} or L{FilterChain.throw}.
+
+A filter that fails ends the chain, or is bypassed: its input so far goes on in its place. That is possible only before its
+first output (what it would have made of the rest nobody knows), so its input is kept until then.
 """
 
 from __future__ import annotations
@@ -18,12 +21,20 @@ from traceback import clear_frames
 from types import GeneratorType
 from typing import Any
 
+from twisted_pipe.core.asynchronous import output_of
 from twisted_pipe.core.buffers import Segment, Slab
 from twisted_pipe.errors import FilterFailed
+from twisted_pipe.interfaces import NamedFilter, OnFailure
 
-__all__ = ["FilterChain"]
+__all__ = ["BYPASS_BYTES", "FilterChain"]
 
 _BYTES = (bytes, bytearray, memoryview)
+
+
+#: Pieces without a byte that one call may yield in a row.
+_MOST_EMPTY = 1000
+#: Bytes that a filter which may be bypassed can take before its first output; they are kept until then.
+BYPASS_BYTES = 64 * 1024
 
 
 class _Phase(enum.Enum):
@@ -33,17 +44,48 @@ class _Phase(enum.Enum):
     ENDED = enum.auto()
 
 
+class _Through:
+    """What takes the place of a filter that is bypassed."""
+
+    def received(self, data: memoryview) -> Any:
+        return (data,)
+
+    def ended(self) -> Any:
+        return ()
+
+    def stopped(self, reason: BaseException | None) -> None:
+        pass
+
+
 class _Stage:
-    """One filter and the call it is in."""
+    """
+    One filter and the call it is in.
 
-    __slots__ = ("call", "filter", "name", "output", "phase")
+    @ivar output: of the call it is in, None between calls.
+    @ivar taken: what it was given so far, None if it cannot be bypassed (any more).
+    @ivar empty: pieces without a byte in a row.
+    """
 
-    def __init__(self, name: str, pipe_filter: Any) -> None:
-        self.name = name
-        self.filter = pipe_filter
+    __slots__ = ("call", "empty", "filter", "name", "output", "phase", "taken", "timeout")
+
+    def __init__(self, entry: NamedFilter) -> None:
+        self.name = entry.name
+        self.filter: Any = entry.filter
+        self.timeout = entry.timeout
         self.phase = _Phase.NEW
         self.output: Iterator[Any] | None = None
         self.call = ""
+        self.empty = 0
+        self.taken = bytearray() if entry.on_failure is OnFailure.BYPASS else None
+
+    def receive(self, data: Any) -> None:
+        """Begin C{received}."""
+        if self.taken is not None:
+            if len(self.taken) + len(data) > BYPASS_BYTES:
+                self.taken = None
+            else:
+                self.taken += data
+        self.begin("received", memoryview(data).toreadonly())
 
     def begin(self, call: str, *arguments: Any) -> None:
         self.call = call
@@ -54,16 +96,38 @@ class _Stage:
                 return
             if isinstance(result, (*_BYTES, str)) or hasattr(result, "addCallbacks"):
                 raise TypeError(f"{call}() returned {type(result).__name__}; an iterable of bytes is expected")
-            self.output = iter(result)
+            self.output = output_of(result) or iter(result)
         except Exception as error:
             raise FilterFailed(self.name, error) from error
 
     def end_call(self) -> None:
         self.output = None
+        self.empty = 0
         if self.phase is _Phase.NEW:
             self.phase = _Phase.OPEN
         elif self.phase is _Phase.ENDING:
             self.phase = _Phase.ENDED
+
+    def count_empty(self) -> None:
+        """
+        @raise FilterFailed: it seems to go on for ever.
+        """
+        self.empty += 1
+        if self.empty > _MOST_EMPTY:
+            raise FilterFailed(self.name, f"{self.call}() yielded {self.empty} pieces without a byte in a row")
+
+    def close(self) -> None:
+        """End the call it is in."""
+        output: Any = self.output
+        self.output = None
+        if hasattr(output, "close"):
+            output.close()
+
+    def bypass(self) -> None:
+        """From here on everything passes, beginning with what was taken."""
+        taken, self.taken = self.taken, None
+        self.filter = _Through()
+        self.output = iter((bytes(taken),) if taken else ())
 
 
 _END = object()
@@ -78,16 +142,17 @@ class FilterChain:
     @ivar suspension: what the chain waits for, None if it does not.
     """
 
-    def __init__(self, filters: Sequence[tuple[str, Any]], release: Callable[[Segment], None]) -> None:
+    def __init__(self, filters: Sequence[NamedFilter], release: Callable[[Segment], None]) -> None:
         """
-        @param filters: names and C{IPipeFilter}s, the first gets the raw bytes.
+        @param filters: in order; the first gets the raw bytes.
         @param release: called with each input segment that is used up.
         """
         self.raw: deque[Segment] = deque()
         self.ending = False
         self.finished = False
         self.suspension: Any = None
-        self._stages = [_Stage(name, pipe_filter) for name, pipe_filter in filters]
+        self._problems: list[FilterFailed] = []
+        self._stages = [_Stage(entry) for entry in filters]
         self._release = release
         self._input: Segment | None = None
         self._reply: Any = _NOTHING
@@ -109,7 +174,7 @@ class FilterChain:
         One piece of output: bytes, bytearray or memoryview, never empty; None if there is none now (the input is used up,
         the chain is suspended, or finished).
 
-        @raise FilterFailed: a filter raised or broke its contract.
+        @raise FilterFailed: a filter raised or broke its contract, and is not to be bypassed.
         """
         if self.suspension is not None:
             return None
@@ -117,34 +182,58 @@ class FilterChain:
         last = index = len(stages) - 1
         while True:
             stage = stages[index]
-            if stage.output is None:
-                if stage.phase is _Phase.ENDED:
-                    self.finished = True
-                    return None
-                if not self._begin_next(stage, index):
-                    if index == 0:
+            try:
+                if stage.output is None:
+                    if stage.phase is _Phase.ENDED:
+                        self.finished = True
                         return None
-                    index -= 1
-                continue
-            item = self._advance(stage)
-            if item is _END:
-                stage.end_call()
-                if index == 0 and self._input is not None:
-                    used, self._input = self._input, None
-                    self._release(used)
-                index = min(index + 1, last) if stage.phase is _Phase.ENDED else index
-                continue
-            if type(item) is memoryview:
-                item = self._plain(stage, item)
-            elif not isinstance(item, _BYTES):
-                self._check(stage, item)
-                self.suspension = item
-                return None
-            if len(item):
+                    if not self._begin_next(stage, index):
+                        if index == 0:
+                            return None
+                        index -= 1
+                    continue
+                item = self._advance(stage)
+                if item is _END:
+                    stage.end_call()
+                    if index == 0 and self._input is not None:
+                        used, self._input = self._input, None
+                        self._release(used)
+                    index = min(index + 1, last) if stage.phase is _Phase.ENDED else index
+                    continue
+                if type(item) is memoryview:
+                    item = self._plain(stage, item)
+                elif not isinstance(item, _BYTES):
+                    self._check(stage, item)
+                    self.suspension = item
+                    return None
+                if not len(item):
+                    stage.count_empty()
+                    continue
+                stage.empty = 0
+                stage.taken = None
                 if index == last:
                     return item
                 index += 1
-                stages[index].begin("received", memoryview(item).toreadonly())
+                stages[index].receive(item)
+            except FilterFailed as failure:
+                self._bypass(stages[index], failure)
+
+    def _bypass(self, stage: _Stage, failure: FilterFailed) -> None:
+        """
+        Have C{stage} pass everything on from here, if it may be bypassed.
+
+        @raise FilterFailed: C{failure}, if not.
+        """
+        if stage.taken is None:
+            raise failure
+        self._problems.append(failure)
+        broken = stage.filter
+        try:
+            stage.close()
+            broken.stopped(failure)
+        except Exception as error:
+            self._problems.append(FilterFailed(stage.name, error))
+        stage.bypass()
 
     @staticmethod
     def _plain(stage: _Stage, item: memoryview) -> Any:
@@ -164,7 +253,7 @@ class FilterChain:
             self._input = segment = self.raw.popleft()
             if segment.slab is not None:
                 segment.slab.lent = True
-            stage.begin("received", memoryview(segment.data).toreadonly())
+            stage.receive(segment.data)
         elif self.ending if index == 0 else self._stages[index - 1].phase is _Phase.ENDED:
             stage.phase = _Phase.ENDING
             stage.begin("ended")
@@ -206,9 +295,19 @@ class FilterChain:
             raise FilterFailed(stage.name, what)
 
     @property
+    def names(self) -> list[str]:
+        """Of the filters, in order."""
+        return [stage.name for stage in self._stages]
+
+    @property
     def waiting_filter(self) -> str:
         """The name of the filter that suspended the chain, for errors."""
         return next((stage.name for stage in reversed(self._stages) if stage.output is not None), "")
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the filter which suspended the chain may wait, 0 for ever."""
+        return next((stage.timeout for stage in reversed(self._stages) if stage.output is not None), 0.0)
 
     def resume(self, result: Any) -> None:
         """What the chain waited for came: the next pull goes on with it."""
@@ -220,32 +319,34 @@ class FilterChain:
         self.suspension = None
         self._error = error
 
+    def take_problems(self) -> list[FilterFailed]:
+        """Failures that ended nothing, of filters that were bypassed or stopped: to be logged; there is nobody else to tell."""
+        problems, self._problems = self._problems, []
+        return problems
+
     def stop(self, reason: BaseException | None) -> list[FilterFailed]:
         """
         The end: close the generators, tell every filter once, release the input.
 
-        @return: what the filters raised meanwhile, to be logged; there is nobody else to tell.
+        @return: L{take_problems}, with what the filters raised meanwhile.
         """
         if self._stopped:
             return []
         self._stopped = True
-        problems: list[FilterFailed] = []
         for stage in reversed(self._stages):
             try:
-                if hasattr(stage.output, "close"):
-                    stage.output.close()  # type: ignore[union-attr]
+                stage.close()
             except Exception as error:
                 clear_frames(error.__traceback__)
-                problems.append(FilterFailed(stage.name, error))
-            stage.output = None
+                self._problems.append(FilterFailed(stage.name, error))
             try:
                 stage.filter.stopped(reason)
             except Exception as error:
-                problems.append(FilterFailed(stage.name, error))
+                self._problems.append(FilterFailed(stage.name, error))
         self.suspension = None
         if self._input is not None:
             self._release(self._input)
             self._input = None
         while self.raw:
             self._release(self.raw.popleft())
-        return problems
+        return self.take_problems()

@@ -40,6 +40,7 @@ from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.disk import DiskRange, SpillQuota
 from twisted_pipe.errors import FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
+from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
 
 __all__ = ["Flow", "Pipe", "Step"]
@@ -93,7 +94,7 @@ class Pipe:
         self,
         limits: PipeLimits,
         pool: SlabPool,
-        filters: Sequence[tuple[str, Any]] = (),
+        filters: Sequence[NamedFilter] = (),
         length: int | None = None,
         preread: bytes = b"",
         quota: SpillQuota | None = None,
@@ -101,7 +102,7 @@ class Pipe:
     ) -> None:
         """
         @param pool: slabs of C{limits.buffer_size}.
-        @param filters: names and C{IPipeFilter}s in order.
+        @param filters: in order.
         @param length: bytes the stream has in all, if known.
         @param preread: its first bytes, if they were received already.
         @param quota: bytes on disk that it shares with other pipes.
@@ -548,7 +549,7 @@ class Pipe:
         """
         After FINISH or ABANDON: every buffer goes back and every filter is told. A second call does nothing.
 
-        @return: what filters raised when they were told.
+        @return: what filters raised when they were told, and what L{FilterChain.take_problems} has.
         """
         if self._closed:
             return []

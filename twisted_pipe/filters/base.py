@@ -13,36 +13,42 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import attrs
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory
+from twisted_pipe.filters.options import (
+    COMMON_OPTIONS,
+    Option,
+    at_least,
+    between,
+    one_of,
+    option,
+    options_of,
+    text_of,
+)
+from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory, OnFailure
 
 __all__ = [
     "NAME_RULE",
     "ConfiguredFilter",
     "FilterPlugin",
-    "Option",
     "PipeFilter",
     "at_least",
+    "between",
     "is_filter_name",
     "nearest",
     "one_line",
+    "one_of",
     "option",
-    "options_of",
 ]
-
-_T = TypeVar("_T")
-_Number = TypeVar("_Number", int, float)
 
 NAME_RULE = "a filter's name is lower case letters, digits and dashes, no dash first"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _PATH = re.compile(r"\w+(\.\w+)*:\w+")
-_REQUIRED: Any = attrs.NOTHING
 
 
 @implementer(IPipeFilter)
@@ -71,57 +77,6 @@ class PipeFilter:
         pass
 
 
-@attrs.frozen(kw_only=True)
-class Option:
-    """
-    What an option says of itself.
-
-    @ivar parse: takes the option's full name (for its error) and the text; returns the value or raises.
-    @ivar default: the value when it is not given; C{attrs.NOTHING} when it has to be.
-    @ivar help: one line, for people.
-    @ivar unit: of the value: C{"bytes/s"}; empty when it has none.
-    """
-
-    parse: Callable[[str, str], Any]
-    default: Any
-    help: str
-    unit: str
-
-    @property
-    def required(self) -> bool:
-        return self.default is _REQUIRED
-
-
-def option(parse: Callable[[str, str], _T], *, default: _T = _REQUIRED, help: str, unit: str = "") -> _T:
-    """
-    An option of a filter, as a field of its class: C{rate: int = option(parse_size, help="the most to pass on")}.
-
-    @param parse: C{(name, text) -> value}, like the functions of L{twisted_pipe.units}. Whatever it raises becomes
-        L{BadConfiguration}; one that it raises itself stays as it is.
-    @param default: the value when it is not given. Without a default the option has to be given.
-    """
-    described = Option(parse=parse, default=default, help=help, unit=unit)
-    return attrs.field(default=default, kw_only=True, metadata={Option: described})
-
-
-def options_of(filter_class: type[Any]) -> dict[str, Option]:
-    """The options that a filter class declares, by name, in the order of declaration."""
-    fields = attrs.fields(filter_class) if attrs.has(filter_class) else ()
-    return {field.alias or field.name: field.metadata[Option] for field in fields if Option in field.metadata}
-
-
-def at_least(least: _Number, parse: Callable[[str, str], _Number]) -> Callable[[str, str], _Number]:
-    """A parse function for L{option}: C{parse}, and then nothing below C{least}."""
-
-    def check(name: str, text: str) -> _Number:
-        value = parse(name, text)
-        if value < least:
-            raise BadConfiguration(name, text, f"must be at least {least}")
-        return value
-
-    return check
-
-
 @implementer(IPipeFilterFactory)
 @attrs.frozen
 class ConfiguredFilter:
@@ -131,11 +86,15 @@ class ConfiguredFilter:
     @ivar plugin: where it came from.
     @ivar filter_class: what L{build} instantiates.
     @ivar values: the options that were given, as pairs of name and parsed value; the class has the defaults of the others.
+    @ivar on_failure: what the failure of one of its filters does.
+    @ivar timeout: seconds that one of its filters may wait for one Deferred, 0 for ever.
     """
 
     plugin: FilterPlugin
     filter_class: Callable[..., Any]
     values: tuple[tuple[str, Any], ...] = ()
+    on_failure: OnFailure = COMMON_OPTIONS["on_failure"].default
+    timeout: float = COMMON_OPTIONS["filter_timeout"].default
 
     @property
     def name(self) -> str:
@@ -145,7 +104,7 @@ class ConfiguredFilter:
     def summary(self) -> str:
         return self.plugin.summary
 
-    def configure(self, options: Mapping[str, str]) -> ConfiguredFilter:
+    def configure(self, options: Mapping[str, Any]) -> ConfiguredFilter:
         """The same filter with C{options} instead of those it has."""
         return self.plugin.configure(options)
 
@@ -179,27 +138,41 @@ class FilterPlugin:
         if not _PATH.fullmatch(value):
             raise BadConfiguration(f"filter {self.name}", value, 'must be "package.module:Class"')
 
-    def configure(self, options: Mapping[str, str]) -> ConfiguredFilter:
+    @property
+    def on_failure(self) -> OnFailure:
+        """What it is by default."""
+        return cast(OnFailure, COMMON_OPTIONS["on_failure"].default)
+
+    @property
+    def timeout(self) -> float:
+        """What it is by default."""
+        return cast(float, COMMON_OPTIONS["filter_timeout"].default)
+
+    def configure(self, options: Mapping[str, Any]) -> ConfiguredFilter:
         """
-        Take options as text, and the defaults of the others.
+        Take options, and the defaults of the others.
 
         @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
             imported or built.
         """
-        filter_class = self._load()
+        filter_class = self.load()
         declared = options_of(filter_class)
-        for name, text in options.items():
-            if name not in declared:
-                raise BadConfiguration(self._called(name), text, f"no such option{nearest(name, declared, 'Options')}")
+        known = {**declared, **COMMON_OPTIONS}
+        for name, value in options.items():
+            if name not in known:
+                raise BadConfiguration(self._called(name), value, f"no such option{nearest(name, known, 'Options')}")
         for name, described in declared.items():
             if described.required and name not in options:
                 raise BadConfiguration(self._called(name), None, f"has to be given: {described.help}")
-        values = tuple((name, self._parse(name, declared[name], text)) for name, text in options.items())
+        values = {name: self._parse(name, known[name], value) for name, value in options.items()}
+        common = {name: values.pop(name, described.default) for name, described in COMMON_OPTIONS.items()}
         try:
-            inspect.signature(filter_class).bind(None, **dict(values))
+            inspect.signature(filter_class).bind(None, **values)
         except TypeError as error:
             raise BadConfiguration(f"filter {self.name}", self.path, f"cannot be built: {error}") from error
-        return ConfiguredFilter(self, filter_class, values)
+        return ConfiguredFilter(
+            self, filter_class, tuple(values.items()), common["on_failure"], common["filter_timeout"]
+        )
 
     def build(self, context: FilterContext) -> IPipeFilter:
         """A filter with all defaults."""
@@ -208,7 +181,8 @@ class FilterPlugin:
     def _called(self, name: str) -> str:
         return f"filter {self.name}: {name}"
 
-    def _parse(self, name: str, described: Option, text: str) -> Any:
+    def _parse(self, name: str, described: Option, value: object) -> Any:
+        text = text_of(self._called(name), value)
         try:
             return described.parse(self._called(name), text)
         except BadConfiguration:
@@ -217,7 +191,12 @@ class FilterPlugin:
             expected = f"{described.help} ({one_line(error)})"
             raise BadConfiguration(self._called(name), text, expected) from error
 
-    def _load(self) -> type[Any]:
+    def load(self) -> type[Any]:
+        """
+        The class.
+
+        @raise BadConfiguration: it cannot be imported, or is no filter.
+        """
         module, _, attribute = self.path.partition(":")
         try:
             loaded = getattr(import_module(module), attribute)
@@ -229,6 +208,9 @@ class FilterPlugin:
         # What attrs has not collected it leaves lying in the class, where it would be taken for the option's value.
         if any(isinstance(value, type(attrs.field())) for value in vars(loaded).values()):
             raise BadConfiguration(f"filter {self.name}", self.path, "declares options but lacks @attrs.define")
+        for name in COMMON_OPTIONS:
+            if name in options_of(loaded):
+                raise BadConfiguration(f"filter {self.name}", self.path, f"declares {name}, which every filter has")
         return loaded
 
 

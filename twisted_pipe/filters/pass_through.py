@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted_pipe.filters.base import PipeFilter
-from twisted_pipe.interfaces import FilterOutput
+from twisted_pipe.interfaces import FilterGenerator
 
 __all__ = ["PassThrough"]
 
@@ -11,5 +11,5 @@ __all__ = ["PassThrough"]
 class PassThrough(PipeFilter):
     """Hands every chunk on untouched, from a generator, as most filters do."""
 
-    def received(self, data: memoryview) -> FilterOutput:
+    def received(self, data: memoryview) -> FilterGenerator:
         yield data

@@ -19,7 +19,7 @@ import attrs
 from twisted.internet.task import deferLater
 
 from twisted_pipe.filters.base import PipeFilter, at_least, option
-from twisted_pipe.interfaces import FilterOutput
+from twisted_pipe.interfaces import FilterGenerator, FilterOutput
 from twisted_pipe.units import parse_size
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Throttle(PipeFilter):
         self._due = self._now() - self.burst * _BYTE
         return ()
 
-    def received(self, data: memoryview) -> FilterOutput:
+    def received(self, data: memoryview) -> FilterGenerator:
         size = self._slice
         for start in range(0, len(data), size):
             piece = data[start : start + size]

@@ -1,4 +1,4 @@
-"""What a filter waits for: subscribed to once, given up when the pipe ends."""
+"""What a filter waits for: subscribed to once, given up when its time is up or the pipe ends."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _log = Logger()
 class Awaiting:
     """For one pipe, at most one Deferred (or other awaitable) at a time."""
 
-    __slots__ = ("_awaited", "_go_on", "_owner", "_pipe", "_stopped")
+    __slots__ = ("_awaited", "_clock", "_expiry", "_go_on", "_owner", "_pipe")
 
-    def __init__(self, pipe: Pipe, owner: Any, go_on: Callable[[], object]) -> None:
+    def __init__(self, pipe: Pipe, clock: Any, owner: Any, go_on: Callable[[], object]) -> None:
         """
+        @param clock: an C{IReactorTime}.
         @param owner: whose C{name} stands in the log.
         @param go_on: called when the filters can go on.
         """
@@ -30,37 +31,55 @@ class Awaiting:
         self._owner = owner
         self._go_on = go_on
         self._awaited: Deferred[Any] | None = None
-        self._stopped = False
+        self._clock = clock
+        self._expiry: Any = None
 
     def begin(self) -> None:
         """AWAIT: go on when it fires, which may be at once."""
-        suspension = self._pipe.chain.suspension  # type: ignore[union-attr]
+        chain = self._pipe.chain
+        assert chain is not None
+        suspension, timeout = chain.suspension, chain.timeout
         awaited = suspension if hasattr(suspension, "addCallbacks") else ensureDeferred(_wait_for(suspension))
         self._awaited = awaited
-        awaited.addCallbacks(self._resumed, self._failed)
+        awaited.addCallbacks(self._resumed, self._failed, callbackArgs=(awaited,), errbackArgs=(awaited,))
+        if timeout and self._awaited is awaited:
+            self._expiry = self._clock.callLater(timeout, self._expired, timeout)
 
     def stop(self) -> None:
         """The pipe has ended."""
-        self._stopped = True
-        if self._awaited is None:
+        self._settle()
+        awaited, self._awaited = self._awaited, None
+        if awaited is None:
             return
         # Its result has nowhere to go; a failure, CancelledError above all, would only be reported as unhandled.
-        awaited, self._awaited = self._awaited, None
         awaited.addErrback(_ignore_cancelled)
         try:
             awaited.cancel()
         except Exception:  # a filter's canceller must not keep the pipe from ending
             _log.failure("{pipe.name}: cancelling what a filter waited for", pipe=self._owner)
 
-    def _resumed(self, result: object) -> None:
-        self._awaited = None
-        if not self._stopped:
+    def _expired(self, timeout: float) -> None:
+        self._expiry = None
+        self.stop()
+        self._pipe.filter_failed(TimeoutError(f"what it waits for has not come within {timeout:g} s"))
+        self._go_on()
+
+    def _settle(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    def _resumed(self, result: object, awaited: Deferred[Any]) -> None:
+        if self._awaited is awaited:
+            self._awaited = None
+            self._settle()
             self._pipe.filter_resumed(result)
             self._go_on()
 
-    def _failed(self, failure: Failure) -> None:
-        self._awaited = None
-        if not self._stopped:
+    def _failed(self, failure: Failure, awaited: Deferred[Any]) -> None:
+        if self._awaited is awaited:
+            self._awaited = None
+            self._settle()
             self._pipe.filter_failed(failure.value or RuntimeError("a failure without an exception"))
             self._go_on()
 

@@ -23,9 +23,19 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_pipe.core.buffers import SlabPool
+from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.pipe import Flow, Pipe, Step
-from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, PipeFinished, Side, TimedOut, UpstreamFailed
-from twisted_pipe.interfaces import IPipeFilter
+from twisted_pipe.errors import (
+    Cancelled,
+    DownstreamFailed,
+    FilterFailed,
+    PipeError,
+    PipeFinished,
+    Side,
+    TimedOut,
+    UpstreamFailed,
+)
+from twisted_pipe.interfaces import IPipeFilter, NamedFilter
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
 from twisted_pipe.net.awaiting import Awaiting
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
@@ -44,6 +54,8 @@ __all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
 
 _log = Logger()
 _TURN_BUDGET = 1024 * 1024  # bytes a pipe may move before the others have their turn
+_AWAIT_COST = 65536  # of that: filters that wait for what has come already have to let others have theirs, too
+_SLOW_FILTERS = 0.2  # seconds of one turn
 
 _pools: dict[int, SlabPool] = {}
 
@@ -79,7 +91,7 @@ class EventPipe:
         self,
         upstream: Any,
         downstream: Any,
-        filters: Sequence[IPipeFilter | tuple[str, IPipeFilter]] = (),
+        filters: Sequence[IPipeFilter | NamedFilter] = (),
         limits: PipeLimits = DEFAULT_LIMITS,
         *,
         clock: Any = None,
@@ -94,7 +106,7 @@ class EventPipe:
         """
         @param upstream: the transport (or C{IPushProducer}) whose bytes are taken; None if L{registerProducer} tells later.
         @param downstream: the transport (or C{IConsumer}) that gets them.
-        @param filters: C{IPipeFilter}s in order, or (name, filter) pairs; the name stands in errors and logs.
+        @param filters: C{IPipeFilter}s in order, as they are or as L{NamedFilter}s.
         @param limits: its bounds.
         @param clock: an C{IReactorTime}; default the reactor of the downstream or the upstream.
         @param spill: where spill files are made; default L{SpillDirectory}'s.
@@ -121,14 +133,16 @@ class EventPipe:
         self._store = store
         self._on_stored = on_stored
         self._stored = False
-        named = [entry if isinstance(entry, tuple) else (type(entry).__name__, entry) for entry in filters]
+        named = [
+            entry if isinstance(entry, NamedFilter) else NamedFilter(type(entry).__name__, entry) for entry in filters
+        ]
         spill = spill or _default_spill
         self._pipe = Pipe(
             limits, slab_pool(limits.buffer_size), named, length, preread, spill.quota, cacheable=store is not None
         )
         self._spiller = Spiller(self._pipe, spill, store, self, self._go_on_after_a_wait)
-        self._awaiting = Awaiting(self._pipe, self, self._go_on_after_a_wait)
-        self._running = self._again = self._ended = False
+        self._awaiting = Awaiting(self._pipe, clock, self, self._go_on_after_a_wait)
+        self._running = self._again = self._ended = self._slow = False
         self._later: Any = None
         self._bulk = False  # the last read filled all it was given: the next may have more
         self._started = self._progress = clock.seconds()
@@ -364,6 +378,7 @@ class EventPipe:
             elif step is Step.SPILL:
                 budget -= self._spiller.write()
             elif step is Step.AWAIT:
+                budget -= _AWAIT_COST
                 self._awaiting.begin()
             else:
                 break
@@ -373,6 +388,8 @@ class EventPipe:
                 break
         if pipe.upstream is not Flow.OPEN and not self.received.called:
             self.received.callback(None)
+        if pipe.chain is not None:
+            self._look_after_filters(now, pipe.chain)
         if step is Step.FINISH or step is Step.ABANDON:
             self._end()
             return
@@ -394,6 +411,20 @@ class EventPipe:
             relay.arm()
             if source.readable:
                 relay.source.transport.reactor.loop.post(relay.source)
+
+    def _look_after_filters(self, began: float, chain: FilterChain) -> None:
+        """After a turn: log those that were bypassed, and (once) that they took everybody's time."""
+        for problem in chain.take_problems():
+            _log.error("{pipe.name}: bypassed: {problem}", pipe=self, problem=problem)
+        took = self._clock.seconds() - began
+        if took >= _SLOW_FILTERS and not (self._slow or self._pipe.bytes_spilled):
+            self._slow = True
+            _log.warn(
+                "{pipe.name}: filter {names} kept every connection waiting for {took:.1f} s: what takes long belongs in a thread",
+                pipe=self,
+                names=", ".join(chain.names),
+                took=took,
+            )
 
     def _go_on(self) -> None:
         self._later = None
@@ -484,15 +515,15 @@ class EventPipe:
         self._stored = pipe.stored and self._spiller.keep()
         if self._stored and self._on_stored is not None:
             self._tell_stored(pipe)
+        self._awaiting.stop()  # before the filters are told: they need not care for what they wait for
         for problem in pipe.close():
-            _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
+            self._tell(problem)
         live_pipes.discard(self)
         self._timeouts.cancel()
         if self._later is not None:
             self._later.cancel()
             self._later = None
         self._rate.cancel()
-        self._awaiting.stop()
         self._spiller.close()
         self._source.detach()
         self._sink.detach()
@@ -505,6 +536,9 @@ class EventPipe:
             self.received.callback(None)
         if not self.done.called:
             self.done.callback(outcome)
+
+    def _tell(self, problem: FilterFailed) -> None:
+        _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
 
     def _tell_stored(self, pipe: Pipe) -> None:
         assert self._on_stored is not None and self._store is not None

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, Side, TimedOut, UpstreamFailed
-from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory
+from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, close_when_sent, half_close
 from twisted_pipe.net.driver import EventPipe
@@ -245,16 +245,21 @@ class TcpSession:
             elif relay.source.readable:
                 relay.socket_ready()
 
-    def _filters(self, factories: tuple[IPipeFilterFactory, ...], direction: Direction) -> Sequence[tuple[str, Any]]:
+    def _filters(self, factories: tuple[IPipeFilterFactory, ...], direction: Direction) -> Sequence[NamedFilter]:
         if not factories:
             return ()
         context = FilterContext(
             direction=direction,
             client=self._client.getPeer(),
             upstream=self._upstream.getPeer(),
+            local=self._client.getHost(),
+            connection=self.name,
             clock=self._factory.clock,
         )
-        return [(factory.name, factory.build(context)) for factory in factories]
+        return [
+            NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
+            for factory in factories
+        ]
 
     def _relay(self, way: _Way, source: Any, sink: Any, end: PipeEnd | None) -> Relay | None:
         """Have C{way} begin as a relay, if its transports are plain sockets."""

@@ -19,6 +19,7 @@ import twisted_pipe
 from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import all_filters, parse_filter_spec
+from twisted_pipe.filters.manual import describe_filter, describe_filters, summary_of
 from twisted_pipe.interfaces import IPipeFilterFactory
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.diskthreads import DiskThreads
@@ -248,6 +249,21 @@ class PipeOptions(Options):
         """
         self["request-filter"].append(spec)
 
+    def opt_help_filters(self) -> NoReturn:
+        """
+        Show every filter, its options with units and defaults, and exit.
+        """
+        print(describe_filters())
+        raise SystemExit(0)
+
+    def opt_help_filter(self, name: str) -> NoReturn:
+        """
+        Show what filter NAME does, and its options, and exit.
+        """
+        with one_line_errors():
+            print(describe_filter(name))
+        raise SystemExit(0)
+
     def opt_version(self) -> NoReturn:
         """
         Show the version and exit.
@@ -272,8 +288,8 @@ class PipeOptions(Options):
             )
 
     def getUsage(self, width: int | None = None) -> str:
-        filters = "".join(f"  {each.name:<12}{each.summary}\n" for each in all_filters())
-        return f"{super().getUsage(width)}\nFilters:\n{filters}{_EXAMPLES}"
+        filters = "".join(f"  {each.name:<16}{summary_of(each)}\n" for each in all_filters())
+        return f"{super().getUsage(width)}\nFilters (--help-filters says more):\n{filters}{_EXAMPLES}"
 
     def configuration(self, reactor: Any) -> PipeConfiguration:
         """
