@@ -114,19 +114,25 @@ class Running:
 
 
 COMMAND = [sys.executable, "-c", "from twisted_pipe.service.run import main; main()"]
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 
 
 @pytest.fixture
 def start_pipe(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """C{start_pipe("--upstream", "...", ...)}: C{twisted-pipe} listening on a free port, stopped at the end of the test."""
+    """
+    C{start_pipe("--upstream", "...", ...)}: C{twisted-pipe} listening on a free port, stopped at the end of the test.
+
+    With C{reactor=}, C{twistd pipe} on that one.
+    """
     started: list[Running] = []
 
-    def start(*arguments: str, env: dict[str, str] | None = None) -> Running:
+    def start(*arguments: str, env: dict[str, str] | None = None, reactor: str = "") -> Running:
         port = free_port()
+        command = [*TWISTD, f"--reactor={reactor}", "--pidfile=", "-n", "pipe"] if reactor else COMMAND
         log_file = tmp_path / f"pipe{len(started)}.log"
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [*COMMAND, "--access-log=on", "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments],
+                [*command, "--access-log=on", "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
