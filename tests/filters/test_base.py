@@ -12,8 +12,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.filters.base import FilterPlugin, PipeFilter, at_least, nearest, one_line, option, options_of
+from twisted_pipe.filters.base import FilterPlugin, PipeFilter, at_least, option
 from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory
+from twisted_pipe.plugin.declared import nearest, one_line
+from twisted_pipe.plugin.options import options_of
 from twisted_pipe.units import parse_count, parse_size
 
 

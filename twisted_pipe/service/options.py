@@ -18,12 +18,12 @@ from twisted.python.usage import Options, UsageError
 import twisted_pipe
 from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.filters.discovery import all_filters, parse_filter_spec
-from twisted_pipe.filters.manual import describe_filter, describe_filters, summary_of
+from twisted_pipe.filters.discovery import FILTERS, parse_filter_spec
 from twisted_pipe.interfaces import IPipeFilterFactory
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.diskthreads import DiskThreads
 from twisted_pipe.net.spillfile import SpillDirectory, default_temp_path
+from twisted_pipe.plugin.manual import describe_all, describe_one, summaries
 from twisted_pipe.proxies.tcp import TcpProxySettings
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.endpoints import parse_listener, parse_upstream
@@ -253,7 +253,7 @@ class PipeOptions(Options):
         """
         Show every filter, its options with units and defaults, and exit.
         """
-        print(describe_filters())
+        print(describe_all(FILTERS))
         raise SystemExit(0)
 
     def opt_help_filter(self, name: str) -> NoReturn:
@@ -261,7 +261,7 @@ class PipeOptions(Options):
         Show what filter NAME does, and its options, and exit.
         """
         with one_line_errors():
-            print(describe_filter(name))
+            print(describe_one(FILTERS, name))
         raise SystemExit(0)
 
     def opt_version(self) -> NoReturn:
@@ -288,8 +288,7 @@ class PipeOptions(Options):
             )
 
     def getUsage(self, width: int | None = None) -> str:
-        filters = "".join(f"  {each.name:<16}{summary_of(each)}\n" for each in all_filters())
-        return f"{super().getUsage(width)}\nFilters (--help-filters says more):\n{filters}{_EXAMPLES}"
+        return f"{super().getUsage(width)}\nFilters (--help-filters says more):\n{summaries(FILTERS)}{_EXAMPLES}"
 
     def configuration(self, reactor: Any) -> PipeConfiguration:
         """

@@ -1,8 +1,9 @@
 """
-Options of filters: declared as fields of the filter's class, parsed from text.
+Options of plugins: declared as fields of the plugin's class, parsed from text.
 
-The text comes from C{--filter NAME:key=value} or, with numbers and booleans turned back into text, from a configuration file: a
-value means the same wherever it is written. How an option is parsed also says what kind of value it is, for the help.
+The text comes from the command line (C{NAME:key=value}) or, with numbers and booleans turned back into text, from a
+configuration file: a value means the same wherever it is written. How an option is parsed also says what kind of value it is,
+for the help.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from typing import Any, TypeVar
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.interfaces import OnFailure
 from twisted_pipe.units import parse_count, parse_duration, parse_flag, parse_size, parse_text
 
-__all__ = ["COMMON_OPTIONS", "Option", "at_least", "between", "one_of", "option", "options_of", "text_of"]
+__all__ = ["Option", "at_least", "between", "one_of", "option", "options_of", "text_of"]
 
 _T = TypeVar("_T")
 _Number = TypeVar("_Number", int, float)
@@ -39,21 +39,22 @@ class Option:
     @ivar default: the value when it is not given; C{attrs.NOTHING} when it has to be.
     @ivar help: one line, for people.
     @ivar unit: of the value: C{"bytes/s"}; empty when it has none.
+    @ivar kind: what is to be given, for the help: C{"SIZE"}, C{"on|off"}, C{"NUMBER from 1 to 9"}.
     """
 
     parse: Callable[[str, str], Any]
     default: Any
     help: str
     unit: str = ""
+    kind: str = attrs.field()
+
+    @kind.default
+    def _kind_of_what_parses(self) -> str:
+        return _kind(self.parse)
 
     @property
     def required(self) -> bool:
         return self.default is _REQUIRED
-
-    @property
-    def kind(self) -> str:
-        """What is to be given, for the help: C{"SIZE"}, C{"on|off"}, C{"NUMBER from 1 to 9"}."""
-        return _kind(self.parse)
 
 
 def _kind(parse: Any) -> str:
@@ -62,7 +63,7 @@ def _kind(parse: Any) -> str:
 
 def option(parse: Callable[[str, str], _T], *, default: _T = _REQUIRED, help: str, unit: str = "") -> _T:
     """
-    An option of a filter, as a field of its class: C{rate: int = option(parse_size, help="the most to pass on")}.
+    An option of a plugin, as a field of its class: C{rate: int = option(parse_size, help="the most to pass on")}.
 
     @param parse: C{(name, text) -> value}, like the functions of L{twisted_pipe.units}. Whatever it raises becomes
         L{BadConfiguration}; one that it raises itself stays as it is. Its C{kind}, if it has one, stands in the help.
@@ -72,9 +73,9 @@ def option(parse: Callable[[str, str], _T], *, default: _T = _REQUIRED, help: st
     return attrs.field(default=default, kw_only=True, metadata={Option: described})
 
 
-def options_of(filter_class: type[Any]) -> dict[str, Option]:
-    """The options that a filter class declares, by name, in the order of declaration."""
-    fields = attrs.fields(filter_class) if attrs.has(filter_class) else ()
+def options_of(plugin_class: type[Any]) -> dict[str, Option]:
+    """The options that a class declares, by name, in the order of declaration."""
+    fields = attrs.fields(plugin_class) if attrs.has(plugin_class) else ()
     return {field.alias or field.name: field.metadata[Option] for field in fields if Option in field.metadata}
 
 
@@ -128,11 +129,6 @@ def one_of(*choices: str) -> Callable[[str, str], str]:
     return _OneOf(choices)
 
 
-class _OnFailure(_OneOf):
-    def __call__(self, name: str, text: str) -> Any:
-        return OnFailure(super().__call__(name, text))
-
-
 def text_of(name: str, value: object) -> str:
     """
     The text of a value from a configuration file.
@@ -147,19 +143,3 @@ def text_of(name: str, value: object) -> str:
     if isinstance(value, (int, float)):
         return str(value)
     raise BadConfiguration(name, value, "must be text, a number, or true or false")
-
-
-#: What every filter can be told, whatever its class declares.
-COMMON_OPTIONS: dict[str, Option] = {
-    "on_failure": Option(
-        parse=_OnFailure(tuple(map(str, OnFailure))),
-        default=OnFailure.ABORT,
-        help="when the filter fails, end the connection, or go on without it if it has not put out anything",
-    ),
-    "filter_timeout": Option(
-        parse=parse_duration,
-        default=60.0,
-        help="how long it may wait for one Deferred; 0: for ever",
-        unit="seconds",
-    ),
-}
