@@ -9,7 +9,7 @@ there is no queue between a filter and its neighbours.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import attrs
@@ -27,6 +27,10 @@ __all__ = [
     "IBufferedProtocol",
     "IPipeFilter",
     "IPipeFilterFactory",
+    "IPipeProtocol",
+    "IPipeProtocolFactory",
+    "IUpstreamBalancer",
+    "IUpstreamBalancerFactory",
     "NamedFilter",
     "OnFailure",
 ]
@@ -174,6 +178,75 @@ class IPipeFilterFactory(Interface):
 
     def build(context: FilterContext) -> IPipeFilter:
         """A new filter for one direction of one connection."""
+
+
+class IPipeProtocol(Interface):
+    """
+    What a listener speaks: made once for each service, and a Twisted C{IProtocolFactory} besides, whose C{buildProtocol} is
+    called for each client. A client's protocol picks an upstream, connects to it and joins both with pipes
+    (L{twisted_pipe.proxies.context} helps with that). In the reactor thread.
+    """
+
+    def statistics() -> Any:
+        """What it has counted, an attrs instance."""
+
+    def shutdown() -> None:
+        """Close every client's connection at once: the service stops."""
+
+
+class IPipeProtocolFactory(Interface):
+    """The plugin: in a drop-in or an entry point C{twisted_pipe.protocols}."""
+
+    name = Attribute("The name by which C{--protocol} finds it: lower case, digits and dashes.")
+    summary = Attribute("One line for C{--help}.")
+
+    def configure(options: Mapping[str, Any]) -> IPipeProtocolFactory:
+        """As L{IPipeFilterFactory.configure}, for C{--protocol NAME:key=value:...}."""
+
+    def build(context: Any) -> IPipeProtocol:
+        """
+        For one service.
+
+        @param context: a L{twisted_pipe.proxies.context.ProxyContext}.
+        """
+
+
+class IUpstreamBalancer(Interface):
+    """
+    Chooses among the servers of one group. In the reactor thread; called for each connection, so it must not wait for anything.
+    """
+
+    def pick(key: bytes | None) -> Any:
+        """
+        The server for one more connection.
+
+        @param key: what the connection is about, for balancers that send the same to the same server; None if the protocol
+            knows nothing of the kind.
+        @return: one of the servers it was built with.
+        """
+
+    def release(server: Any) -> None:
+        """A connection to C{server}, which L{pick} has returned, is over, or could not be made."""
+
+    def statistics() -> Any:
+        """Its state, an attrs instance or a mapping."""
+
+
+class IUpstreamBalancerFactory(Interface):
+    """The plugin: in a drop-in or an entry point C{twisted_pipe.balancers}."""
+
+    name = Attribute("The name by which C{--balancer} finds it: lower case, digits and dashes.")
+    summary = Attribute("One line for C{--help}.")
+
+    def configure(options: Mapping[str, Any]) -> IUpstreamBalancerFactory:
+        """As L{IPipeFilterFactory.configure}, for C{--balancer NAME:key=value:...}."""
+
+    def build(servers: Sequence[Any]) -> IUpstreamBalancer:
+        """
+        For one group.
+
+        @param servers: one or more C{twisted_pipe.upstream.group.UpstreamServer}s.
+        """
 
 
 class IBufferedProtocol(Interface):

@@ -304,6 +304,7 @@ _SOCKET_MODULES = {
     "splice": "twisted_pipe.net.splice",
     "relay": "twisted_pipe.net.relay",
     "driver": "twisted_pipe.net.driver",
+    "context": "twisted_pipe.proxies.context",
     "tcp_session": "twisted_pipe.proxies.tcp_session",
     "tcp": "twisted_pipe.proxies.tcp",
 }

@@ -37,6 +37,7 @@ from tests.net.fakes import Peer, WatchedSpill, open_fds
 from tests.net.loopback import Loopback
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.loop import edge_sockets
+from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 __all__ = ["WAYS", "Facts", "live"]
@@ -265,7 +266,7 @@ class SessionLife(Life):
         Life.__init__(self, seed, spill, modules)
         engine, rng = self.engine, self.rng
         tcp = modules["tcp"]
-        settings = tcp.TcpProxySettings(limits=self.limits, idle_timeout=0, lingering_timeout=1000)
+        settings = ProxySettings(limits=self.limits, idle_timeout=0, lingering_timeout=1000)
         bare_upstream, bare_client = rng.random() < 0.7, rng.random() < 0.7
         with socket.socket(socket.AF_INET if self.tcp else socket.AF_UNIX) as listener:
             listener.bind(("127.0.0.1", 0) if self.tcp else "")  # any port, or any abstract name
@@ -275,7 +276,9 @@ class SessionLife(Life):
             group = UpstreamGroup([UpstreamServer("origin", self, address if bare_upstream else None)])
             self.registered = engine.statistics.registered
             self.in_use = self.slabs.statistics().in_use
-            self.factory = factory = tcp.TcpProxyFactory(group, settings, self.spill, engine.reactor)
+            self.factory = factory = tcp.TcpProxyFactory(
+                modules["context"].ProxyContext(group, settings, self.spill, engine.reactor)
+            )
             ours, client = self.pair()
             if bare_client:
                 engine._peers.remove(ours)

@@ -12,7 +12,9 @@ from tests.net.disks import NO_SPILL, DiskCase
 from tests.net.fakes import Engine, PipeCase, Recorder, WatchedSpill
 from twisted_pipe.errors import BadConfiguration, Cancelled
 from twisted_pipe.limits import KIB, PipeLimits
-from twisted_pipe.proxies.tcp import TcpProxyFactory, TcpProxySettings
+from twisted_pipe.proxies.context import ProxyContext
+from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.proxies.tcp import TcpProxyFactory
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 LIMITS = PipeLimits(buffers=4, buffer_size=4 * KIB, read_timeout=0, send_timeout=0)
@@ -282,31 +284,31 @@ class ProxyTests(SynchronousTestCase):
         engine = Engine(self)
         group = UpstreamGroup([UpstreamServer("origin:80", None, ("127.0.0.1", 1))])
         spill = WatchedSpill("/var/tmp")
-        factory = TcpProxyFactory(group, TcpProxySettings(**settings), spill, engine.reactor)
+        factory = TcpProxyFactory(ProxyContext(group, ProxySettings(**settings), spill, engine.reactor))
         self.addCleanup(factory.shutdown)
         return factory
 
     def test_the_response_only(self) -> None:
         factory = self.factory(limits=PipeLimits(limit_rate=1000))
-        self.assertEqual((factory.settings.limits.limit_rate, factory.request_limits.limit_rate), (1000, 0))
+        self.assertEqual((factory.settings.limits.limit_rate, factory.settings.request_limits.limit_rate), (1000, 0))
         self.assertEqual((factory.plain_response, factory.plain_request), (False, True))
 
     def test_the_request_only(self) -> None:
         factory = self.factory(upload_rate=500)
-        self.assertEqual((factory.settings.limits.limit_rate, factory.request_limits.limit_rate), (0, 500))
+        self.assertEqual((factory.settings.limits.limit_rate, factory.settings.request_limits.limit_rate), (0, 500))
         self.assertEqual((factory.plain_response, factory.plain_request), (True, False))
 
     def test_both(self) -> None:
         factory = self.factory(limits=PipeLimits(limit_rate=1000), upload_rate=500)
-        self.assertEqual((factory.settings.limits.limit_rate, factory.request_limits.limit_rate), (1000, 500))
+        self.assertEqual((factory.settings.limits.limit_rate, factory.settings.request_limits.limit_rate), (1000, 500))
         self.assertEqual((factory.plain_response, factory.plain_request), (False, False))
 
     def test_limit_rate_after_is_the_responses(self) -> None:
         """C{--limit-rate-after}: "of each connection's response"."""
-        settings = TcpProxySettings(limits=PipeLimits(limit_rate=1000, limit_rate_after=10_000), upload_rate=500)
+        settings = ProxySettings(limits=PipeLimits(limit_rate=1000, limit_rate_after=10_000), upload_rate=500)
         self.assertEqual(settings.request_limits.limit_rate_after, 0)
 
     def test_what_is_no_rate_is_refused_when_it_is_set(self) -> None:
         with self.assertRaises(BadConfiguration) as caught:
-            TcpProxySettings(upload_rate=-1)
+            ProxySettings(upload_rate=-1)
         self.assertEqual(caught.exception.name, "upload_rate")

@@ -18,12 +18,14 @@ from tests.net.loopback import Loopback
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.driver import slab_pool
 from twisted_pipe.net.splice import pipes
-from twisted_pipe.proxies.tcp import TcpProxyFactory, TcpProxySettings
+from twisted_pipe.proxies.context import ProxyContext
+from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.proxies.tcp import TcpProxyFactory
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 SIZE = 8192
 LIMITS = PipeLimits(buffers=4, buffer_size=SIZE, max_temp_file_size=1 << 24, read_timeout=30, send_timeout=30)
-SETTINGS = TcpProxySettings(limits=LIMITS, connect_timeout=10, idle_timeout=100, lingering_timeout=5)
+SETTINGS = ProxySettings(limits=LIMITS, connect_timeout=10, idle_timeout=100, lingering_timeout=5)
 PATIENT = attrs.evolve(SETTINGS, limits=attrs.evolve(LIMITS, read_timeout=0))
 
 
@@ -67,12 +69,12 @@ class BareCase(SynchronousTestCase):
         origin.listen()
         return origin
 
-    def begin(self, settings: TcpProxySettings, address: Any = None) -> None:
+    def begin(self, settings: ProxySettings, address: Any = None) -> None:
         """Start a proxy with other settings, or another origin, in place of the one before."""
         for port in self.ports:
             port.stopListening()
         server = UpstreamServer("origin:80", None, address or self.origin.getsockname())
-        self.factory = TcpProxyFactory(UpstreamGroup([server]), settings, self.spill, self.engine.reactor)
+        self.factory = TcpProxyFactory(ProxyContext(UpstreamGroup([server]), settings, self.spill, self.engine.reactor))
         self.ports = [self.engine.reactor.listenTCP(0, self.factory, interface="127.0.0.1")]
         self.ports[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # what it accepts inherits that
         self.engine.settle()
@@ -104,7 +106,7 @@ class BareCase(SynchronousTestCase):
         self.engine.settle()
         return self.peers[-1]
 
-    def pair(self, settings: TcpProxySettings | None = None) -> tuple[Peer, Peer]:
+    def pair(self, settings: ProxySettings | None = None) -> tuple[Peer, Peer]:
         """A client and its upstream."""
         if settings is not None:
             self.begin(settings)

@@ -8,13 +8,13 @@ import attrs
 
 from tests.net.fakes import Peer
 from tests.proxies.bare_case import LIMITS, PATIENT, SETTINGS, BareCase
-from twisted_pipe.proxies.tcp import TcpProxySettings
+from twisted_pipe.proxies.settings import ProxySettings
 
 RATE = 100_000
 
 
 class RateTests(BareCase):
-    def rated(self, down: int, up: int) -> TcpProxySettings:
+    def rated(self, down: int, up: int) -> ProxySettings:
         return attrs.evolve(PATIENT, limits=attrs.evolve(PATIENT.limits, limit_rate=down), upload_rate=up)
 
     def move(self, source: Peer, sink: Peer, seconds: float = 5) -> float:
@@ -43,7 +43,7 @@ class RateTests(BareCase):
 
 
 class TimeoutTests(BareCase):
-    def limited(self, **limits: Any) -> TcpProxySettings:
+    def limited(self, **limits: Any) -> ProxySettings:
         return attrs.evolve(SETTINGS, limits=attrs.evolve(LIMITS, read_timeout=0, **limits), idle_timeout=0)
 
     def test_total_timeout(self) -> None:

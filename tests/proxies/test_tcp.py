@@ -23,12 +23,17 @@ from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net import bare
 from twisted_pipe.net.connections import NoRoom
 from twisted_pipe.net.driver import slab_pool
-from twisted_pipe.proxies.tcp import TcpProxyFactory, TcpProxySettings
+from twisted_pipe.proxies.context import ProxyContext
+from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.proxies.tcp import TcpProxyFactory
+from twisted_pipe.upstream.balancer import BalancerPlugin
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 SIZE = 8192
 LIMITS = PipeLimits(buffers=4, buffer_size=SIZE, max_temp_file_size=1 << 20, read_timeout=30, send_timeout=30)
-SETTINGS = TcpProxySettings(limits=LIMITS, connect_timeout=10, idle_timeout=100, lingering_timeout=5)
+#: So that it is seen that every connection is given back.
+COUNTING = BalancerPlugin("counting", "", "twisted_pipe.upstream.least_connections:LeastConnections")
+SETTINGS = ProxySettings(limits=LIMITS, connect_timeout=10, idle_timeout=100, lingering_timeout=5)
 
 
 class FakeEndpoint:
@@ -77,9 +82,9 @@ class ProxyCase(SynchronousTestCase):
         self.registered = self.engine.statistics.registered
         self.slabs = slab_pool(SIZE).statistics().in_use
 
-    def make(self, settings: TcpProxySettings) -> TcpProxyFactory:
-        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint)])
-        return TcpProxyFactory(group, settings, self.spill, self.engine.reactor)
+    def make(self, settings: ProxySettings) -> TcpProxyFactory:
+        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint)], COUNTING)
+        return TcpProxyFactory(ProxyContext(group, settings, self.spill, self.engine.reactor))
 
     def connect(self) -> Peer:
         """A client of the proxy."""
@@ -96,7 +101,7 @@ class ProxyCase(SynchronousTestCase):
         self.engine.settle()
         return peer
 
-    def session(self, settings: TcpProxySettings | None = None) -> tuple[Peer, Peer]:
+    def session(self, settings: ProxySettings | None = None) -> tuple[Peer, Peer]:
         if settings is not None:
             self.factory = self.make(settings)
         client = self.connect()
@@ -129,6 +134,7 @@ class ProxyCase(SynchronousTestCase):
         self.engine.advance(0.2)
         self.assertEqual(self.factory.sessions, set())
         self.assertEqual(self.factory.statistics().active, 0)
+        self.assertEqual(self.factory.context.group.statistics(), {"origin:80": 0})
         self.assertEqual(self.engine.statistics.registered, self.registered)
         self.assertEqual(timers_left(self.engine.reactor, self.factory), [])
         self.assertEqual(slab_pool(SIZE).statistics().in_use, self.slabs)
@@ -687,9 +693,9 @@ class BareCase(ProxyCase):
         self.address: Any = os.fsdecode(self.listener.getsockname())
         ProxyCase.setUp(self)
 
-    def make(self, settings: TcpProxySettings) -> TcpProxyFactory:
-        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint, self.address)])
-        return TcpProxyFactory(group, settings, self.spill, self.engine.reactor)
+    def make(self, settings: ProxySettings) -> TcpProxyFactory:
+        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint, self.address)], COUNTING)
+        return TcpProxyFactory(ProxyContext(group, settings, self.spill, self.engine.reactor))
 
     def connect(self) -> Peer:
         ours, theirs = socket.socketpair()
@@ -835,8 +841,8 @@ class MemoryTests(SynchronousTestCase):
         self.endpoint = FakeEndpoint()
         path = self.mktemp()
         os.mkdir(path)
-        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint)])
-        self.factory = TcpProxyFactory(group, SETTINGS, WatchedSpill(path), self.clock)
+        group = UpstreamGroup([UpstreamServer("origin:80", self.endpoint)], COUNTING)
+        self.factory = TcpProxyFactory(ProxyContext(group, SETTINGS, WatchedSpill(path), self.clock))
         self.client, self.upstream = MemoryTransport(), MemoryTransport()
         self.client_end = self.factory.buildProtocol(None)
         self.client_end.makeConnection(self.client)

@@ -150,7 +150,7 @@ class PartsTests(DemoCase):
         self.start()
         pipe = self.reactor.tcpServers[1][1]
         origin = self.reactor.tcpServers[0]
-        self.assertEqual([server.name for server in pipe.group.servers], [f"127.0.0.1:{origin[0]}"])
+        self.assertEqual([server.name for server in pipe.context.group.servers], [f"127.0.0.1:{origin[0]}"])
 
     def test_other_options_apply(self) -> None:
         """Filters come after that of the demo."""

@@ -17,7 +17,7 @@ from tests.net.fakes import Engine
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.limits import GIB, KIB, MIB, PipeLimits
 from twisted_pipe.net.spillfile import default_temp_path
-from twisted_pipe.proxies.tcp import TcpProxySettings
+from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.maker import Options, makeService
 from twisted_pipe.service.options import PipeOptions
@@ -33,7 +33,7 @@ class OptionsCase(SynchronousTestCase):
         options.parseOptions([*places, *arguments])
         return options.configuration(MemoryReactorClock())
 
-    def settings(self, *arguments: str) -> TcpProxySettings:
+    def settings(self, *arguments: str) -> ProxySettings:
         return self.configured(*arguments).settings
 
     def limits(self, *arguments: str) -> PipeLimits:
@@ -55,7 +55,7 @@ class OptionsCase(SynchronousTestCase):
 class MeaningTests(OptionsCase):
     def test_defaults(self) -> None:
         found = self.configured()
-        self.assertEqual(found.settings, TcpProxySettings(limits=PipeLimits(read_timeout=0)))
+        self.assertEqual(found.settings, ProxySettings(limits=PipeLimits(read_timeout=0)))
         self.assertEqual(found.spill.path, default_temp_path())
         self.assertIsNone(found.pid_file)
         self.assertFalse(found.demo)
@@ -228,7 +228,7 @@ class RefusalTests(OptionsCase):
 
     def test_choices(self) -> None:
         self.assert_refused("--buffering", "maybe", "must be on or off")
-        self.assert_refused("--protocol", "http", "must be tcp")
+        self.assert_refused("--protocol", "http", "no such protocol. Known: tcp")
         self.assert_refused("--access-log", "maybe", "must be off or on")
 
     def test_worker_connections(self) -> None:

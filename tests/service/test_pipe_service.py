@@ -21,7 +21,7 @@ from tests.net.fakes import Engine
 from twisted_pipe.filters.discovery import parse_filter_spec
 from twisted_pipe.limits import MIB, PipeLimits
 from twisted_pipe.net.spillfile import SpillDirectory
-from twisted_pipe.proxies.tcp import TcpProxySettings
+from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.endpoints import Listener, parse_listener, parse_upstream
 from twisted_pipe.service.pidfile import PidFile
@@ -85,7 +85,7 @@ class ServiceCase(SynchronousTestCase):
         return PipeConfiguration(
             listeners=tuple(Listener(text, endpoint) for text, endpoint in endpoints.items()),
             servers=(parse_upstream(self.reactor, "10.0.0.1:9000", 60),),
-            settings=TcpProxySettings(),
+            settings=ProxySettings(),
             spill=SpillDirectory("/var/spool"),
             pid_file=PidFile(self.pid_path),
         )
@@ -135,7 +135,7 @@ class StartTests(ServiceCase):
 
     def test_logs_what_it_does(self) -> None:
         """One line per listener, with the real port and the bounds in people's units."""
-        settings = TcpProxySettings(
+        settings = ProxySettings(
             limits=PipeLimits(limit_rate=MIB, read_timeout=0),
             response_filters=(parse_filter_spec("upper"),),
             request_filters=(parse_filter_spec("hexdump"),),
@@ -146,7 +146,7 @@ class StartTests(ServiceCase):
         self.assertEqual(
             [formatEvent(event) for event in events],
             [
-                "listening on tcp 127.0.0.1:4711 (--listen tcp:0): passes on to 10.0.0.1:9000; filters upper; "
+                "listening on tcp 127.0.0.1:4711 (--listen tcp:0): passes tcp on to 10.0.0.1:9000; filters upper; "
                 "request filters hexdump; 8 buffers of 32.0 KiB; busy size 224.0 KiB; "
                 "spill up to 1.0 GiB in /var/spool; at most 1.0 MiB/s; "
                 "timeouts: connect 60.0 s, read off, send 60.0 s, idle 10 m 00 s, lingering 5.000 s"
@@ -186,7 +186,7 @@ class StartTests(ServiceCase):
             (PipeLimits(max_temp_file_size=0), "; no spill; "),
             (PipeLimits(buffering=False), "; no buffering: one buffer of 32.0 KiB; "),
         ):
-            settings = TcpProxySettings(limits=limits)
+            settings = ProxySettings(limits=limits)
             self.assertIn(words, attrs.evolve(configuration, settings=settings).describe())
 
 

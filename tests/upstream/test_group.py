@@ -12,11 +12,11 @@ class UpstreamGroupTests(SynchronousTestCase):
 
     def test_in_turn(self) -> None:
         group = UpstreamGroup(self.servers)
-        self.assertEqual([group.next().name for _ in range(7)], ["a:1", "b:2", "c:3", "a:1", "b:2", "c:3", "a:1"])
+        self.assertEqual([group.pick().name for _ in range(7)], ["a:1", "b:2", "c:3", "a:1", "b:2", "c:3", "a:1"])
 
     def test_one(self) -> None:
         group = UpstreamGroup(self.servers[:1])
-        self.assertEqual([group.next() for _ in range(3)], self.servers[:1] * 3)
+        self.assertEqual([group.pick() for _ in range(3)], self.servers[:1] * 3)
 
     def test_none(self) -> None:
         error = self.assertRaises(BadConfiguration, UpstreamGroup, [])
@@ -24,13 +24,13 @@ class UpstreamGroupTests(SynchronousTestCase):
 
     def test_groups_are_independent(self) -> None:
         first, second = UpstreamGroup(self.servers), UpstreamGroup(self.servers)
-        first.next()
-        self.assertEqual(second.next().name, "a:1")
+        first.pick()
+        self.assertEqual(second.pick().name, "a:1")
 
     def test_the_list_may_change_afterwards(self) -> None:
         group = UpstreamGroup(self.servers)
         self.servers.clear()
-        self.assertEqual([group.next().name for _ in range(4)], ["a:1", "b:2", "c:3", "a:1"])
+        self.assertEqual([group.pick().name for _ in range(4)], ["a:1", "b:2", "c:3", "a:1"])
 
     def test_repr(self) -> None:
         self.assertEqual(repr(UpstreamGroup(self.servers)), "<UpstreamGroup a:1, b:2, c:3>")

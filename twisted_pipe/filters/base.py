@@ -6,7 +6,7 @@ The class does the work, one instance for one direction of one connection. Its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import attrs
@@ -14,7 +14,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory, OnFailure
-from twisted_pipe.plugin.declared import DeclaredPlugin
+from twisted_pipe.plugin.declared import ConfiguredPlugin, DeclaredPlugin
 from twisted_pipe.plugin.options import Option, at_least, between, one_of, option
 from twisted_pipe.units import parse_duration
 
@@ -69,37 +69,23 @@ class PipeFilter:
 
 @implementer(IPipeFilterFactory)
 @attrs.frozen
-class ConfiguredFilter:
+class ConfiguredFilter(ConfiguredPlugin):
     """
-    A plugin whose class is imported and whose options are parsed: what connections build filters from.
+    What connections build filters from.
 
-    @ivar plugin: where it came from.
-    @ivar filter_class: what L{build} instantiates.
-    @ivar values: the options that were given, as pairs of name and parsed value; the class has the defaults of the others.
     @ivar on_failure: what the failure of one of its filters does.
     @ivar timeout: seconds that one of its filters may wait for one Deferred, 0 for ever.
     """
 
-    plugin: FilterPlugin
-    filter_class: Callable[..., Any]
-    values: tuple[tuple[str, Any], ...] = ()
     on_failure: OnFailure = _COMMON_OPTIONS["on_failure"].default
     timeout: float = _COMMON_OPTIONS["filter_timeout"].default
 
-    @property
-    def name(self) -> str:
-        return self.plugin.name
-
-    @property
-    def summary(self) -> str:
-        return self.plugin.summary
-
     def configure(self, options: Mapping[str, Any]) -> ConfiguredFilter:
         """The same filter with C{options} instead of those it has."""
-        return self.plugin.configure(options)
+        return cast(FilterPlugin, self.plugin).configure(options)
 
     def build(self, context: FilterContext) -> IPipeFilter:
-        return cast(IPipeFilter, self.filter_class(context, **dict(self.values)))
+        return cast(IPipeFilter, self.make(context))
 
 
 @implementer(IPlugin, IPipeFilterFactory)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ import attrs
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.plugin.options import Option, options_of, text_of
 
-__all__ = ["DeclaredPlugin", "is_plugin_name", "name_rule", "nearest", "one_line"]
+__all__ = ["ConfiguredPlugin", "DeclaredPlugin", "is_plugin_name", "name_rule", "nearest", "one_line"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _PATH = re.compile(r"\w+(\.\w+)*:\w+")
@@ -116,6 +116,33 @@ class DeclaredPlugin:
         except Exception as error:
             expected = f"{described.help} ({one_line(error)})"
             raise BadConfiguration(self._called(name), text, expected) from error
+
+
+@attrs.frozen
+class ConfiguredPlugin:
+    """
+    A plugin whose class is imported and whose options are parsed. The base of the kinds, which add C{build}.
+
+    @ivar plugin: where it came from.
+    @ivar plugin_class: what is instantiated.
+    @ivar values: the options that were given, as pairs of name and parsed value; the class has the defaults of the others.
+    """
+
+    plugin: DeclaredPlugin
+    plugin_class: Callable[..., Any]
+    values: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.plugin.name
+
+    @property
+    def summary(self) -> str:
+        return self.plugin.summary
+
+    def make(self, argument: Any) -> Any:
+        """An instance, which gets C{argument} and the options."""
+        return self.plugin_class(argument, **dict(self.values))
 
 
 def name_rule(noun: str) -> str:

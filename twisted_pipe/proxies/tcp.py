@@ -14,57 +14,15 @@ import attrs
 from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
-from twisted_pipe.errors import BadConfiguration, Cancelled
-from twisted_pipe.interfaces import IPipeFilterFactory
-from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
+from twisted_pipe.errors import Cancelled
+from twisted_pipe.interfaces import IPipeProtocol
 from twisted_pipe.net.pipe_end import PipeEnd
 from twisted_pipe.net.port import ISocketFactory
-from twisted_pipe.net.spillfile import SpillDirectory
+from twisted_pipe.proxies.context import ProxyContext
 from twisted_pipe.proxies.tcp_session import TcpSession
 from twisted_pipe.proxies.watch import Watch
-from twisted_pipe.upstream.group import UpstreamGroup
 
-__all__ = ["TcpProxyFactory", "TcpProxySettings", "TcpProxyStatistics"]
-
-
-@attrs.frozen(kw_only=True)
-class TcpProxySettings:
-    """
-    @ivar limits: the bounds of each direction; C{limit_rate} and C{read_timeout} hold for the response only.
-    @ivar response_filters: toward the client, in order.
-    @ivar request_filters: toward the upstream, in order.
-    @ivar connect_timeout: seconds for connecting to the upstream; 0 for the operating system's own.
-    @ivar idle_timeout: seconds without a byte either way after which a session is closed (nginx stream C{proxy_timeout}); 0
-        for never.
-    @ivar lingering_timeout: seconds the client may be silent after the upstream has ended its side, before the upstream
-        connection is closed.
-    @ivar upload_rate: bytes per second read from a client, 0 for no limit (nginx stream C{proxy_upload_rate}).
-    @ivar access_log: whether to log a line for each session that begins, and for each that ends well. What goes wrong is
-        logged in any case.
-    """
-
-    limits: PipeLimits = DEFAULT_LIMITS
-    response_filters: tuple[IPipeFilterFactory, ...] = ()
-    request_filters: tuple[IPipeFilterFactory, ...] = ()
-    connect_timeout: float = 60.0
-    idle_timeout: float = 600.0
-    lingering_timeout: float = 5.0
-    upload_rate: int = 0
-    access_log: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        """
-        @raise twisted_pipe.errors.BadConfiguration: C{upload_rate} is no rate.
-        """
-        try:
-            self.request_limits  # noqa: B018  # which checks it
-        except BadConfiguration as error:
-            raise BadConfiguration("upload_rate", self.upload_rate, error.expected) from None
-
-    @property
-    def request_limits(self) -> PipeLimits:
-        """The same bounds toward the upstream: a client may be silent as long as the session is not idle."""
-        return attrs.evolve(self.limits, read_timeout=0.0, limit_rate=self.upload_rate, limit_rate_after=0)
+__all__ = ["TcpProxyFactory", "TcpProxyStatistics"]
 
 
 @attrs.define
@@ -97,11 +55,12 @@ class TcpProxyStatistics:
     bytes_spilled: int = 0
 
 
-@implementer(ISocketFactory)
+@implementer(IPipeProtocol, ISocketFactory)
 class TcpProxyFactory(ServerFactory):
     """
     Makes a session of every connection it is given. Listen with it on any endpoint.
 
+    @ivar context: where to connect to, and how.
     @ivar sessions: those that are not over.
     @ivar totals: what ended sessions have counted.
     @ivar watch: looks after their timeouts.
@@ -113,16 +72,10 @@ class TcpProxyFactory(ServerFactory):
 
     noisy = False
 
-    def __init__(self, group: UpstreamGroup, settings: TcpProxySettings, spill: SpillDirectory, clock: Any) -> None:
-        """
-        @param group: where to connect to.
-        @param clock: the reactor, or an C{IReactorTime} in tests.
-        """
-        self.group = group
-        self.settings = settings
-        self.request_limits = settings.request_limits
-        self.spill = spill
-        self.clock = clock
+    def __init__(self, context: ProxyContext) -> None:
+        self.context = context
+        self.settings = settings = context.settings
+        self.clock = clock = context.clock
         self.takes_sockets = hasattr(clock, "add_edge")
         plain = self.takes_sockets and not (settings.limits.idle_timeout or settings.limits.total_timeout)
         self.plain_response = plain and not (settings.response_filters or settings.limits.limit_rate)

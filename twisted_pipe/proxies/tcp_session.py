@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, Side, TimedOut, UpstreamFailed
-from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter
+from twisted_pipe.interfaces import Direction, NamedFilter
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, close_when_sent, half_close
 from twisted_pipe.net.driver import EventPipe
@@ -119,7 +119,7 @@ class TcpSession:
         self._why: str | None = None  # what went wrong first
         self._closed = False
         self._lingers_from = NEVER
-        self._server = factory.group.next()
+        self._server = factory.context.group.pick()
         now: float = factory.clock.seconds()
         self._started = now
         self._response = _Way(Direction.RESPONSE, now)
@@ -231,8 +231,8 @@ class TcpSession:
             from_upstream = self._relay(self._response, upstream, client, self._upstream_end)
         if factory.plain_request:
             from_client = self._relay(self._request, client, upstream, self._client_end)
-        response_filters = () if from_upstream else self._filters(settings.response_filters, Direction.RESPONSE)
-        request_filters = () if from_client else self._filters(settings.request_filters, Direction.REQUEST)
+        response_filters = () if from_upstream else self._filters(Direction.RESPONSE)
+        request_filters = () if from_client else self._filters(Direction.REQUEST)
         # now, and not before: what either of them does may end the session
         for way, relay, source, sink, filters, end in (
             (self._response, from_upstream, upstream, client, response_filters, self._upstream_end),
@@ -245,21 +245,8 @@ class TcpSession:
             elif relay.source.readable:
                 relay.socket_ready()
 
-    def _filters(self, factories: tuple[IPipeFilterFactory, ...], direction: Direction) -> Sequence[NamedFilter]:
-        if not factories:
-            return ()
-        context = FilterContext(
-            direction=direction,
-            client=self._client.getPeer(),
-            upstream=self._upstream.getPeer(),
-            local=self._client.getHost(),
-            connection=self.name,
-            clock=self._factory.clock,
-        )
-        return [
-            NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
-            for factory in factories
-        ]
+    def _filters(self, direction: Direction) -> Sequence[NamedFilter]:
+        return self._factory.context.filters(direction, self._client, self._upstream, self.name)
 
     def _relay(self, way: _Way, source: Any, sink: Any, end: PipeEnd | None) -> Relay | None:
         """Have C{way} begin as a relay, if its transports are plain sockets."""
@@ -275,19 +262,9 @@ class TcpSession:
 
     def _pipe(self, way: _Way, source: Any, sink: Any, filters: Sequence[Any], preread: bytes) -> None:
         """Have C{way} go on as a pipe."""
-        response = way.direction is Direction.RESPONSE
-        pipe = way.mover = EventPipe(
-            source,
-            sink,
-            filters,
-            self._factory.settings.limits if response else self._factory.request_limits,
-            clock=self._factory.clock,
-            spill=self._factory.spill,
-            preread=preread,
-            keep_open=True,
-            name=f"{self.name} ({way.direction})",
-        )
-        end = self._upstream_end if response else self._client_end
+        name = f"{self.name} ({way.direction})"
+        pipe = way.mover = self._factory.context.pipe(source, sink, way.direction, filters, preread=preread, name=name)
+        end = self._upstream_end if way is self._response else self._client_end
         if end is not None:
             end.source_of = pipe
             if end.ended_early:
@@ -488,6 +465,7 @@ class TcpSession:
         totals.bytes_spilled += spilled
         factory.watch.forget(self)
         factory.sessions.discard(self)
+        factory.context.group.release(self._server)
 
     def _close_transports(self, clean: bool) -> None:
         """The client is told uncleanly of an unclean end; what it was sent before arrives all the same."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import attrs
 
+from twisted_pipe.interfaces import IPipeProtocolFactory, IUpstreamBalancerFactory
 from twisted_pipe.net.spillfile import SpillDirectory
-from twisted_pipe.proxies.tcp import TcpProxySettings
+from twisted_pipe.proxies.protocol import TCP
+from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.service.endpoints import Listener
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.units import format_duration, format_size
-from twisted_pipe.upstream.group import UpstreamServer
+from twisted_pipe.upstream.group import ROUND_ROBIN, UpstreamServer
 
 __all__ = ["PipeConfiguration"]
 
@@ -20,9 +22,11 @@ class PipeConfiguration:
     A checked configuration.
 
     @ivar listeners: where clients connect. The demo has a place of its own if there is none.
-    @ivar servers: the upstream servers, each connection to the next. None for the demo, which is its own upstream.
+    @ivar servers: the upstream servers. None for the demo, which is its own upstream.
     @ivar settings: the filters, bounds and timeouts.
     @ivar spill: where what waits for slow clients is written.
+    @ivar protocol: what the listeners speak.
+    @ivar balancer: what chooses among the servers.
     @ivar pid_file: written once every listener is bound; None for none.
     @ivar worker_connections: connections above which idle ones are closed for new ones, 0 for no limit.
     @ivar debug_events: whether to log what the engine does.
@@ -31,8 +35,10 @@ class PipeConfiguration:
 
     listeners: tuple[Listener, ...]
     servers: tuple[UpstreamServer, ...]
-    settings: TcpProxySettings
+    settings: ProxySettings
     spill: SpillDirectory
+    protocol: IPipeProtocolFactory = TCP
+    balancer: IUpstreamBalancerFactory = ROUND_ROBIN
     pid_file: PidFile | None = None
     worker_connections: int = 0
     debug_events: bool = False
@@ -41,7 +47,9 @@ class PipeConfiguration:
     def describe(self) -> str:
         """What is done with a connection, for the log."""
         settings, limits = self.settings, self.settings.limits
-        said = ["passes on to " + ", ".join(server.name for server in self.servers)]
+        said = [f"passes {self.protocol.name} on to " + ", ".join(server.name for server in self.servers)]
+        if len(self.servers) > 1:
+            said.append(f"by {self.balancer.name}")
         for direction, filters in (
             ("filters", settings.response_filters),
             ("request filters", settings.request_filters),

@@ -18,18 +18,21 @@ from twisted.python.usage import Options, UsageError
 import twisted_pipe
 from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.filters.discovery import FILTERS, parse_filter_spec
+from twisted_pipe.filters.discovery import FILTERS
 from twisted_pipe.interfaces import IPipeFilterFactory
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.diskthreads import DiskThreads
 from twisted_pipe.net.spillfile import SpillDirectory, default_temp_path
+from twisted_pipe.plugin.discovery import PluginKind
 from twisted_pipe.plugin.manual import describe_all, describe_one, summaries
-from twisted_pipe.proxies.tcp import TcpProxySettings
+from twisted_pipe.proxies.protocol import PROTOCOLS
+from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.endpoints import parse_listener, parse_upstream
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.service.refusal import one_line_errors
 from twisted_pipe.units import parse_count, parse_duration, parse_size
+from twisted_pipe.upstream.balancer import BALANCERS
 
 __all__ = ["PipeOptions"]
 
@@ -85,7 +88,13 @@ class PipeOptions(Options):
     ]
 
     optParameters: ClassVar[list[list[Any]]] = [
-        ["protocol", None, "tcp", "What is proxied: tcp."],
+        ["protocol", None, "tcp", "NAME[:key=value...]: what the listeners speak."],
+        [
+            "balancer",
+            None,
+            "round-robin",
+            "NAME[:key=value...]: what chooses among several upstream servers.",
+        ],
         [
             "buffering",
             None,
@@ -233,7 +242,7 @@ class PipeOptions(Options):
     def opt_upstream(self, endpoint: str) -> None:
         """
         A server that connections are passed on to: HOST:PORT, [IPV6]:PORT, unix:/PATH, PORT (of 127.0.0.1), or a
-        Twisted endpoint string such as tcp:127.0.0.1:9000. Given more than once, the servers take turns.
+        Twisted endpoint string such as tcp:127.0.0.1:9000. Given more than once, --balancer chooses.
         """
         self["upstream"].append(endpoint)
 
@@ -254,6 +263,17 @@ class PipeOptions(Options):
         Show every filter, its options with units and defaults, and exit.
         """
         print(describe_all(FILTERS))
+        raise SystemExit(0)
+
+    def opt_help_plugins(self) -> NoReturn:
+        """
+        Show every protocol, balancer and filter, its options with units and defaults, and exit.
+        """
+        print(
+            "\n\n".join(
+                f"{kind.noun.capitalize()}s\n\n{describe_all(kind)}" for kind in (PROTOCOLS, BALANCERS, FILTERS)
+            )
+        )
         raise SystemExit(0)
 
     def opt_help_filter(self, name: str) -> NoReturn:
@@ -288,7 +308,11 @@ class PipeOptions(Options):
             )
 
     def getUsage(self, width: int | None = None) -> str:
-        return f"{super().getUsage(width)}\nFilters (--help-filters says more):\n{summaries(FILTERS)}{_EXAMPLES}"
+        plugins = "".join(
+            f"\n{kind.noun.capitalize()}s (--help-plugins says more):\n{summaries(kind)}"
+            for kind in (PROTOCOLS, BALANCERS, FILTERS)
+        )
+        return f"{super().getUsage(width)}{plugins}{_EXAMPLES}"
 
     def configuration(self, reactor: Any) -> PipeConfiguration:
         """
@@ -298,7 +322,6 @@ class PipeOptions(Options):
         @raise BadConfiguration: which option, which value, and what would be right.
         @raise UsageError: when one is missing.
         """
-        self._choice("protocol", "tcp")
         settings = self._settings()
         spill = SpillDirectory(
             self["temp-path"] and os.path.abspath(self["temp-path"]),
@@ -311,6 +334,8 @@ class PipeOptions(Options):
             servers=tuple(parse_upstream(reactor, text, settings.connect_timeout) for text in self["upstream"]),
             settings=settings,
             spill=spill,
+            protocol=_plugin(PROTOCOLS, "protocol", self["protocol"]),
+            balancer=_plugin(BALANCERS, "balancer", self["balancer"]),
             pid_file=self._pid_file(),
             debug_events=bool(self["debug-events"]),
             worker_connections=self._worker_connections(reactor),
@@ -333,7 +358,7 @@ class PipeOptions(Options):
                 "--upstream: missing: must say where to pass them on to, such as --upstream 127.0.0.1:9000"
             )
 
-    def _settings(self) -> TcpProxySettings:
+    def _settings(self) -> ProxySettings:
         count, size = self._buffers()
         values: dict[str, Any] = {
             "buffers": count,
@@ -349,7 +374,7 @@ class PipeOptions(Options):
             if self[option] is not None:
                 values[option.replace("-", "_")] = self._size(option)
         try:
-            return TcpProxySettings(
+            return ProxySettings(
                 limits=PipeLimits(**values),
                 response_filters=self._filters("filter"),
                 request_filters=self._filters("request-filter"),
@@ -397,7 +422,7 @@ class PipeOptions(Options):
         return value
 
     def _filters(self, option: str) -> tuple[IPipeFilterFactory, ...]:
-        return tuple(_filter(option, text) for text in self[option])
+        return tuple(_plugin(FILTERS, option, text) for text in self[option])
 
     def _worker_connections(self, reactor: Any) -> int:
         count = parse_count("--worker-connections", self["worker-connections"])
@@ -422,8 +447,10 @@ class PipeOptions(Options):
         return file
 
 
-def _filter(option: str, text: str) -> IPipeFilterFactory:
+def _plugin(kind: PluginKind, option: str, text: str) -> Any:
     try:
-        return parse_filter_spec(text)
+        return kind.parse(text)
     except BadConfiguration as error:
-        raise BadConfiguration(f"--{option}{error.name.removeprefix('filter')}", error.value, error.expected) from error
+        raise BadConfiguration(
+            f"--{option}{error.name.removeprefix(kind.noun)}", error.value, error.expected
+        ) from error

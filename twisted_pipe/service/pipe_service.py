@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.proxies.tcp import TcpProxyFactory
+from twisted_pipe.proxies.context import ProxyContext
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.endpoints import Listener, describe_address
 from twisted_pipe.service.pidfile import PidFile
@@ -31,16 +31,16 @@ class PipeService(Service):
     Listens where it is configured to, while it runs.
 
     @ivar configuration: what it does.
-    @ivar factory: the proxy behind all listeners.
+    @ivar factory: the protocol behind all listeners, an C{IPipeProtocol}.
     """
 
     _log = Logger()
 
     def __init__(self, configuration: PipeConfiguration, reactor: Any) -> None:
         self.configuration = configuration
-        self.factory = TcpProxyFactory(
-            UpstreamGroup(configuration.servers), configuration.settings, configuration.spill, reactor
-        )
+        group = UpstreamGroup(configuration.servers, configuration.balancer)
+        context = ProxyContext(group, configuration.settings, configuration.spill, reactor)
+        self.factory: Any = configuration.protocol.build(context)
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         self._binding: Deferred[None] | None = None

@@ -1,16 +1,21 @@
-"""A group of servers that stand for one upstream, taken in turn."""
+"""A group of servers that stand for one upstream."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 from typing import Any
 
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.interfaces import IUpstreamBalancerFactory
+from twisted_pipe.upstream.balancer import BalancerPlugin
 
-__all__ = ["UpstreamGroup", "UpstreamServer"]
+__all__ = ["ROUND_ROBIN", "UpstreamGroup", "UpstreamServer"]
+
+ROUND_ROBIN = BalancerPlugin(
+    "round-robin", "One server after the other.", "twisted_pipe.upstream.round_robin:RoundRobin"
+)
 
 
 @attrs.frozen
@@ -29,20 +34,36 @@ class UpstreamServer:
 
 class UpstreamGroup:
     """
-    Round robin over one server or more.
+    One server or more, among which a balancer chooses.
 
-    @raise BadConfiguration: there is none.
+    @ivar servers: in the order of the configuration.
     """
 
-    def __init__(self, servers: Sequence[UpstreamServer]) -> None:
+    def __init__(self, servers: Sequence[UpstreamServer], balancer: IUpstreamBalancerFactory = ROUND_ROBIN) -> None:
+        """
+        @raise BadConfiguration: there is no server.
+        """
         if not servers:
             raise BadConfiguration("upstream", "", "at least one server is needed")
         self.servers = tuple(servers)
-        self._turn = cycle(self.servers)
+        self._balancer = balancer.build(self.servers)
 
     def __repr__(self) -> str:
         return f"<UpstreamGroup {', '.join(server.name for server in self.servers)}>"
 
-    def next(self) -> UpstreamServer:
-        """The server for the next connection."""
-        return next(self._turn)
+    def pick(self, key: bytes | None = None) -> UpstreamServer:
+        """
+        The server for the next connection. Whoever calls this calls L{release} once that connection is over.
+
+        @param key: what the connection is about, for balancers that care.
+        """
+        server: UpstreamServer = self._balancer.pick(key)
+        return server
+
+    def release(self, server: UpstreamServer) -> None:
+        """A connection to C{server} is over, or could not be made."""
+        self._balancer.release(server)
+
+    def statistics(self) -> Any:
+        """What the balancer tells of itself."""
+        return self._balancer.statistics()

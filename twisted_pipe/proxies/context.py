@@ -1,0 +1,124 @@
+"""
+What a protocol has to work with: the upstream group, the settings, and help with connecting and joining.
+
+A protocol of its own needs no more than this::
+
+    class Client(Protocol):                                  # one for each client
+        def connectionMade(self):
+            server = context.group.pick()
+            context.connect(server, UpstreamProtocol).addCallback(...)
+
+        def joined(self, upstream):
+            context.pipe(upstream, self.transport, Direction.RESPONSE)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+
+from twisted_pipe.interfaces import Direction, FilterContext, NamedFilter
+from twisted_pipe.net.driver import EventPipe
+from twisted_pipe.net.spillfile import SpillDirectory
+from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
+
+__all__ = ["ProxyContext"]
+
+
+class _QuietFactory(Factory):
+    """Without Twisted's two log lines for each connection."""
+
+    noisy = False
+
+
+@attrs.frozen
+class ProxyContext:
+    """
+    Shared by all connections of a service.
+
+    @ivar group: where to connect to.
+    @ivar settings: bounds, filters and timeouts.
+    @ivar spill: where spill files are made.
+    @ivar clock: the reactor, or an C{IReactorTime} in tests.
+    """
+
+    group: UpstreamGroup
+    settings: ProxySettings
+    spill: SpillDirectory
+    clock: Any
+
+    def connect(self, server: UpstreamServer, protocol: Callable[[], Any]) -> Deferred[Any]:
+        """
+        Connect to C{server}, for at most C{connect_timeout} seconds. Whoever has picked it releases it, also when this fails.
+
+        @param protocol: makes the C{IProtocol} of the connection.
+        @return: fires with that protocol; fails as the endpoint does, or with C{twisted.internet.defer.TimeoutError}. May be
+            cancelled.
+        """
+        connecting: Deferred[Any] = server.endpoint.connect(_QuietFactory.forProtocol(protocol))
+        if self.settings.connect_timeout:
+            connecting.addTimeout(self.settings.connect_timeout, self.clock)
+        return connecting
+
+    def filters(self, direction: Direction, client: Any, upstream: Any, name: str = "") -> Sequence[NamedFilter]:
+        """
+        New filters for one direction of one connection.
+
+        @param client: the client's transport, whose addresses they are told.
+        @param upstream: that of the upstream.
+        @param name: what the log calls the connection.
+        @raise Exception: whatever a filter raises when it is built.
+        """
+        factories = self.settings.filters_of(direction)
+        if not factories:
+            return ()
+        context = FilterContext(
+            direction=direction,
+            client=client.getPeer(),
+            upstream=upstream.getPeer(),
+            local=client.getHost(),
+            connection=name,
+            clock=self.clock,
+        )
+        return [
+            NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
+            for factory in factories
+        ]
+
+    def pipe(
+        self,
+        source: Any,
+        sink: Any,
+        direction: Direction,
+        filters: Sequence[NamedFilter] = (),
+        *,
+        preread: bytes = b"",
+        keep_open: bool = True,
+        name: str = "pipe",
+    ) -> EventPipe:
+        """
+        A pipe with the bounds of its direction.
+
+        @param source: a transport, or None if a producer is registered later (L{EventPipe.registerProducer}, L{EventPipe.write}).
+        @param sink: a transport.
+        @param filters: L{filters} made them.
+        @param preread: the stream's first bytes, if they were received already.
+        @param keep_open: whether the protocol closes both connections itself.
+        @param name: for logs.
+        """
+        return EventPipe(
+            source,
+            sink,
+            filters,
+            self.settings.limits_of(direction),
+            clock=self.clock,
+            spill=self.spill,
+            preread=preread,
+            keep_open=keep_open,
+            name=name,
+        )
