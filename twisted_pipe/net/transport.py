@@ -4,10 +4,10 @@ Stream transports that keep the edge-triggered contract, for any Twisted protoco
 They are Twisted's own transports with their I/O replaced. Starting and stopping flip flags of the L{EdgeSocket} (no system
 call). What is written goes out at once, if nothing waits before it and the socket takes it:
 
-- outside its own handlers (from a timer, from another connection's handler), by the first C{write} of a turn itself. More
-  C{write}s of the same turn are joined and go out at its end;
-- from within C{dataReceived} and its like, when that returns: a protocol that writes a head and then a body sends one packet,
-  and C{write} never comes back into a handler.
+  - outside its own handlers (from a timer, from another connection's handler), by the first C{write} of a turn itself. More
+    C{write}s of the same turn are joined and go out at its end;
+  - from within C{dataReceived} and its like, when that returns: a protocol that writes a head and then a body sends one packet,
+    and C{write} never comes back into a handler.
 
 Two packets in a row, the second small, are what Nagle's algorithm and delayed acknowledgements make slow (40 ms). So a socket
 on which that may happen gets TCP_NODELAY, unless the program has set it either way.
