@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,23 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual([output.send(b"stamp"), bytes(next(output))], [b"stamp", b"data"])
         self.assertEqual(names["Throttle"](context=FilterContext(), rate=100).rate, 100)
         self.assertIsInstance(names["rot13"], FilterPlugin)
+
+    def test_tutorial(self) -> None:
+        """Its listings are the files beside it, whose own tests pass."""
+        folder = ROOT / "docs" / "tutorial" / "first_filter"
+        shown = {}
+        for listing in listings("docs/tutorial/first_filter.md"):
+            name = listing.splitlines()[0].removeprefix("# ")
+            shown[name] = listing
+        files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.py")}
+        self.assertEqual(shown, files)
+        tests = sorted(path.stem for path in folder.glob("test_*.py"))
+        self.assertEqual(len(tests), 3)
+        trial = [sys.executable, "-m", "twisted.trial", f"--temp-directory={self.mktemp()}", *tests]
+        path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+        ran = subprocess.run(trial, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+        self.assertEqual(ran.returncode, 0, ran.stdout[-2000:] + ran.stderr[-2000:])
+        self.assertIn("Ran 9 tests", ran.stdout)
 
     def test_links(self) -> None:
         """What a page links to is there."""

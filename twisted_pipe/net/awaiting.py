@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from traceback import clear_frames
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -51,8 +52,6 @@ class Awaiting:
         awaited, self._awaited = self._awaited, None
         if awaited is None:
             return
-        # Its result has nowhere to go; a failure, CancelledError above all, would only be reported as unhandled.
-        awaited.addErrback(_ignore_cancelled)
         try:
             awaited.cancel()
         except Exception:  # a filter's canceller must not keep the pipe from ending
@@ -82,10 +81,9 @@ class Awaiting:
             self._settle()
             self._pipe.filter_failed(failure.value or RuntimeError("a failure without an exception"))
             self._go_on()
-
-
-def _ignore_cancelled(failure: Failure) -> None:
-    failure.trap(CancelledError)
+        elif failure.value is not None:
+            # given up: nobody is to be told, and whoever keeps it shall not keep the filter's frames, and what that was lent
+            clear_frames(failure.value.__traceback__)
 
 
 async def _wait_for(awaitable: Any) -> Any:

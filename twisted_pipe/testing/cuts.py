@@ -62,4 +62,4 @@ def _cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 def _pieces(data: bytes, places: Iterable[int]) -> list[bytes]:
     ends = [*sorted(places), len(data)]
-    return [data[start:end] for start, end in zip([0, *ends], ends)]
+    return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -28,8 +28,10 @@ __all__ = ["FilterHarness"]
 
 #: Output that is taken for endless: so many bytes, and so many for each byte of input.
 _ENDLESS, _GROWTH = 64 * MIB, 2000
-#: Waits, and moments of the clock, in one call.
-_MOST_TURNS = 1_000_000
+#: Moments of the clock in one call.
+_MOST_MOMENTS = 1_000_000
+#: Waits for what has come already, without output.
+_MOST_WAITS = 10_000
 
 
 class FilterHarness:
@@ -43,6 +45,7 @@ class FilterHarness:
     Any call raises C{AssertionError}, with the transcript, when a filter keeps or modifies what it was lent, or raises when it is
     stopped. What comes to light while somebody else's Deferred fires is raised by the next call.
 
+    @ivar name: of the filters.
     @ivar filters: the filters, in order.
     @ivar clock: the time of filters and of their timeouts.
     @ivar transcript: what happened, a line each: C{feed 5 bytes b'hello'}, C{out 3 bytes b'HEL'}, C{waits for <Deferred ...>},
@@ -68,13 +71,15 @@ class FilterHarness:
         """
         @param filters: in order. Each is a filter, a plugin (C{IPipeFilterFactory}), a filter class or other function of the
             context, or text as C{--filter} takes it: C{"throttle:rate=100k"}.
-        @param context: what they are told of where they stand.
+        @param context: what they are told of where they stand; by default that of the first, if it is a filter and has one.
         @param clock: the time; by default the context's, or a new one, which the context then gets.
         @param on_failure: what failures do; by default what the plugin says, or C{ABORT}.
         @param timeout: seconds that a filter may wait for one Deferred, 0 for ever; by default what the plugin says, or 60.
         @param room: bytes of output that may wait to be taken.
         """
-        context = context or getattr(filters[0] if len(filters) == 1 else None, "context", None) or FilterContext()
+        if not filters:
+            raise TypeError("a filter is needed")
+        context = context or _context_of(filters[0])
         self.clock: Clock = clock or context.clock or Clock()
         context = attrs.evolve(context, clock=self.clock)
         named = [_named(entry, context) for entry in filters]
@@ -82,6 +87,7 @@ class FilterHarness:
             named = [attrs.evolve(entry, on_failure=on_failure) for entry in named]
         if timeout is not None:
             named = [attrs.evolve(entry, timeout=timeout) for entry in named]
+        self.name = " | ".join(entry.name for entry in named)
         self.filters = [entry.filter for entry in named]
         self.transcript: list[str] = []
         self.stalled = False
@@ -101,7 +107,7 @@ class FilterHarness:
         self._to_raise: BaseException | None = None
 
     def __repr__(self) -> str:
-        return f"<FilterHarness {', '.join(self._chain.names)}: {self.transcript[-1] if self.transcript else 'new'}>"
+        return f"<FilterHarness {self.name}: {self.transcript[-1] if self.transcript else 'new'}>"
 
     @property
     def output(self) -> bytes:
@@ -172,16 +178,15 @@ class FilterHarness:
         """
         The output that was not taken yet: all that comes without waiting (unless stalled), or at most C{most} bytes.
 
-        @raise FilterFailed: a filter failed, and nothing that it put out before is left to take.
+        @raise FilterFailed: a filter failed; the next call has what it put out before.
         """
         while not self.stalled and (most is None or self._untaken < most):
             if self._pull() is None:
                 break
+        self._proceed(go_on=False)
         end = len(self._output) if most is None else self._taken + most
         data = bytes(self._output[self._taken : end])
         self._taken += len(data)
-        if not data:
-            self._proceed()
         return data
 
     @property
@@ -201,7 +206,7 @@ class FilterHarness:
 
         @raise AssertionError: no timer is set, so that it would be for ever.
         """
-        for _ in range(_MOST_TURNS):
+        for _ in range(_MOST_MOMENTS):
             if not self._waiting.active:
                 return self._proceed()
             calls = self.clock.getDelayedCalls()
@@ -285,9 +290,10 @@ class FilterHarness:
             return None
         self._running = True
         try:
-            for _ in range(_MOST_TURNS):
+            for _ in range(_MOST_WAITS):
                 piece = self._chain.pull()
                 for problem in self._chain.take_problems():
+                    _forget_locals(problem)
                     self.bypassed.append(problem)
                     self.transcript.append(f"bypassed: {problem}")
                 if piece is not None:
@@ -314,7 +320,7 @@ class FilterHarness:
         return piece
 
     def _fail(self, failure: FilterFailed) -> None:
-        _forget_locals(failure)  # as the pipe does: its frames would keep views
+        _forget_locals(failure)
         self.failure = failure
         self.transcript.append(f"failed: {failure}")
         self._to_raise = self._to_raise or failure
@@ -327,7 +333,7 @@ class FilterHarness:
             self._to_raise = self._broken(what)
 
     def _broken(self, what: str) -> AssertionError:
-        return AssertionError(f"{' | '.join(self._chain.names)}: {what}\ntranscript:{tail(self.transcript)}")
+        return AssertionError(f"{self.name}: {what}\ntranscript:{tail(self.transcript)}")
 
 
 class _Watched:
@@ -369,9 +375,15 @@ def _named(entry: Any, context: FilterContext) -> NamedFilter:
     return NamedFilter(type(entry).__name__, entry)
 
 
+def _context_of(entry: Any) -> FilterContext:
+    context = getattr(entry, "context", None)
+    return context if isinstance(context, FilterContext) else FilterContext()
+
+
 def _forget_locals(error: BaseException | None) -> None:
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
+    """The frames that an error went through would keep views of the input alive; its traceback stays readable."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

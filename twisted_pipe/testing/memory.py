@@ -48,8 +48,8 @@ class LentMemory:
         """
         What was done with it that must not be, since the last call.
 
-        To be asked when nothing of the filters is running: an exception that is being handled keeps the frames that it went through,
-        and their variables.
+        To be asked when nothing of the filters is running: an exception that is being handled keeps the frames it went through, and
+        their variables.
         """
         faults, self._modified = self._modified, []
         viewed, self._viewed = self._viewed, []

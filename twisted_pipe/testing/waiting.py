@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from traceback import clear_frames
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -64,7 +65,6 @@ class Waiting:
             self._expiry = None
         awaited, self._awaited = self._awaited, None
         if awaited is not None:
-            awaited.addErrback(_ignore_cancelled)
             awaited.cancel()
 
     def throw(self, error: BaseException) -> None:
@@ -89,6 +89,8 @@ class Waiting:
             self._awaited = None
             self.stop()
             self._over(failure.value or RuntimeError("a failure without an exception"))
+        elif failure.value is not None:
+            clear_frames(failure.value.__traceback__)  # as a pipe does it
 
     def _over(self, error: BaseException) -> None:
         before = error.__traceback__
@@ -97,10 +99,6 @@ class Waiting:
         self._go_on()
         # Whoever keeps it shall not keep the frames of the filter, and with them what the filter was lent.
         error.__traceback__ = before
-
-
-def _ignore_cancelled(failure: Failure) -> None:
-    failure.trap(CancelledError)
 
 
 async def _wait_for(awaitable: Any) -> Any:
