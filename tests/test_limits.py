@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.errors import BadConfiguration, Side
 from twisted_pipe.limits import DEFAULT_LIMITS, GIB, KIB, MIB, PipeLimits
 
 
@@ -130,3 +130,45 @@ class RefusalTests(SynchronousTestCase):
     def test_buffering_is_on_or_off(self) -> None:
         """C{"off"} is true, and would be taken for on."""
         self.refused("buffering", "", buffering="off")
+
+    def test_no_field_is_negative(self) -> None:
+        for name in (field.name for field in attrs.fields(PipeLimits)):
+            if name == "buffering":
+                continue
+            for value in (-1, -(1 << 70)):
+                with self.assertRaises(BadConfiguration) as caught:
+                    PipeLimits(**{"busy_size": 32 * KIB, "temp_file_write_size": 32 * KIB, name: value})
+                self.assertEqual((caught.exception.name, caught.exception.value), (name, value))
+                self.assertEqual(caught.exception.side, Side.CONFIGURATION)
+
+    def test_each_field_is_a_number_and_nothing_else(self) -> None:
+        """Not what looks like one, nor what only fails when it is computed with."""
+        for name in (field.name for field in attrs.fields(PipeLimits)):
+            for value in ("16k", "", None, True, [1], float("nan"), float("inf"), 1j):
+                if (name, value) == ("buffering", True):
+                    continue
+                with self.assertRaises(BadConfiguration) as caught:
+                    PipeLimits(**{"busy_size": 32 * KIB, "temp_file_write_size": 32 * KIB, name: value})
+                self.assertEqual(caught.exception.name, name, value)
+
+    def test_sizes_that_contradict_each_other(self) -> None:
+        """Whichever two: one of them is named, and so is the size that it is measured by."""
+        self.refused("busy_size", "one buffer (8192 bytes)", buffer_size=8192, busy_size=4096)
+        self.refused("busy_size", "at most 8192 bytes", buffers=2, buffer_size=8192, busy_size=16384)
+        self.refused("temp_file_write_size", "one buffer (8192 bytes)", buffer_size=8192, temp_file_write_size=1)
+        self.refused("max_temp_file_size", "one buffer (8192 bytes)", buffer_size=8192, max_temp_file_size=1)
+        self.refused("busy_size", "one buffer", buffer_size=8192, busy_size=1, buffering=False)
+
+    def test_what_is_changed_later_is_checked_again(self) -> None:
+        """By C{attrs.evolve}: as setting a rate does, and options that are given beside a profile."""
+        for name, value in (("buffers", 1), ("busy_size", 0), ("limit_rate", -5), ("read_timeout", -0.1)):
+            with self.assertRaises(BadConfiguration) as caught:
+                attrs.evolve(DEFAULT_LIMITS, **{name: value})  # type: ignore[arg-type]
+            self.assertEqual((caught.exception.name, caught.exception.value), (name, value))
+
+    def test_absurd_sizes(self) -> None:
+        """Of memory: typing errors. (What only bounds, a file or a rate, may be as large as it likes.)"""
+        self.refused("buffers", "at most 65536", buffers=1 << 40, buffer_size=1)
+        self.refused("buffer_size", "exceed", buffer_size=1 << 56, max_temp_file_size=0)
+        self.assertEqual(PipeLimits(max_temp_file_size=1 << 60, limit_rate=1 << 60).file_size, 1 << 60)
+        self.refused("limit_rate", f"at most {1 << 62}", limit_rate=10**400)

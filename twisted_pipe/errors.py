@@ -106,7 +106,7 @@ class FilterFailed(PipeError):
     def __str__(self) -> str:
         what = self.problem
         if isinstance(what, BaseException):
-            what = f"{type(what).__name__}: {what}"
+            what = f"{type(what).__name__}: {_text_of(what)}".removesuffix(": ")
         return f"filter {self.name!r}: {what}"
 
 
@@ -126,3 +126,11 @@ class PipeFinished(PipeError):
     """A call that makes no sense once the pipe or its upstream has ended."""
 
     side = Side.CALLER
+
+
+def _text_of(error: BaseException) -> str:
+    """What an error of somebody else's says of itself, if it can."""
+    try:
+        return str(error)
+    except Exception as problem:
+        return f"(its text cannot be had: {type(problem).__name__})"

@@ -103,7 +103,8 @@ class IPipeFilter(Interface):
     The first three return output, in any of four forms:
 
       - an iterable of bytes-like objects of any length and of Deferreds or other awaitables, which suspend the pipe; bytes that one
-        of them fires with take its place. Pieces without a byte are dropped, but 1,000 of them in a row are a failure;
+        of them fires with take its place. Pieces without a byte are dropped, but of those one call may yield no more than 1,000 in
+        a row, and one more for each byte that it got;
       - a generator: the same, advanced only while there is room for what it yields. What a Deferred fires with is the value of the
         C{yield} expression, and its failure is raised there;
       - an C{async def}: may await Deferreds, and returns bytes, an iterable of bytes, or None;

@@ -20,6 +20,7 @@ GIB = 1024 * MIB
 #: Larger values are typing errors, not wishes: a pipe's memory is num * size.
 MAX_PIPE_MEMORY = 64 * GIB
 MAX_BUFFERS = 65536
+MAX_NUMBER = 2**62  # more bytes than any disk has, and still a number that time can be told with
 
 
 def _at_least(least: int) -> attrs._ValidatorType[int]:
@@ -28,6 +29,8 @@ def _at_least(least: int) -> attrs._ValidatorType[int]:
             raise BadConfiguration(field.name, value, "must be a whole number")
         if value < least:
             raise BadConfiguration(field.name, value, f"must be at least {least}")
+        if value > MAX_NUMBER:
+            raise BadConfiguration(field.name, value, f"must be at most {MAX_NUMBER}")
 
     return check
 

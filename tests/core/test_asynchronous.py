@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.script import Calls, Through, text
 from twisted_pipe.core.buffers import Segment
-from twisted_pipe.core.chain import BYPASS_BYTES, FilterChain
+from twisted_pipe.core.chain import BYPASS_BYTES, PAUSE, FilterChain
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.interfaces import NamedFilter, OnFailure
 
@@ -50,6 +50,9 @@ class Row:
     def _wait(self) -> bool:
         """Wait for the suspension; whether it was over at once."""
         self.waits += 1
+        if self.chain.suspension is PAUSE:
+            self.chain.resume(None)
+            return True
         suspension = self._waited = self.chain.suspension
         waited = suspension if isinstance(suspension, Deferred) else ensureDeferred(_wait_for(suspension))
         over: list[bool] = []
@@ -372,7 +375,7 @@ class BoundTests(SynchronousTestCase):
                 yield b""
 
         error = self.assertRaises(FilterFailed, Row(Through(received)).feed(b"a").pulled)
-        self.assertEqual(str(error), "filter 'filter0': received() yielded 1001 pieces without a byte in a row")
+        self.assertEqual(str(error), "filter 'filter0': received() yielded 1002 pieces without a byte in a row")
 
     def test_a_thousand_are_allowed_in_each_call(self) -> None:
         def received(data: memoryview) -> Iterator[bytes]:
@@ -381,6 +384,38 @@ class BoundTests(SynchronousTestCase):
             yield from [b""] * 1000
 
         self.assertEqual(Row(Through(received)).feed(b"a", b"b").pulled(), ["a", "b"])
+
+    def test_and_one_for_each_byte(self) -> None:
+        """A filter that deletes lines may say so line by line."""
+
+        def received(data: memoryview) -> Iterator[bytes]:
+            yield from [b""] * (1000 + len(data))
+            yield b"x"
+
+        self.assertEqual(Row(Through(received)).feed(b"a" * 10_000).pulled(), ["x"])
+
+    def test_hardly_anything_for_ever(self) -> None:
+        """Every now and then the chain asks for a pause, and goes on after it."""
+
+        def received(data: memoryview) -> Iterator[bytes]:
+            while True:
+                yield from [b""] * 999
+                yield b"x"
+
+        chain = FilterChain([NamedFilter("f", Through(received))], lambda segment: None)
+        chain.raw.append(Segment(b"a"))
+        for _ in range(3):
+            self.assertTrue(5 < len(list(iter(chain.pull, None))) < 20)
+            self.assertIs(chain.suspension, PAUSE)
+            chain.resume(None)
+
+    def test_a_pause_loses_nothing(self) -> None:
+        sink: list[bytes] = []
+        pieces = [b"%d." % number for number in range(25_000)]
+        behind = Through(lambda data: sink.append(bytes(data)) or ())  # type: ignore[func-returns-value]
+        row = Row(Through(lambda data: iter(pieces)), behind).feed(b"a")
+        self.assertEqual((row.pulled(), row.waits), ([], 2))
+        self.assertEqual(sink, pieces)
 
     def test_the_timeout_is_that_of_the_filter_that_waits(self) -> None:
         entries = [NamedFilter("a", Through()), NamedFilter("b", Through(lambda data: [Deferred()]), timeout=7.0)]

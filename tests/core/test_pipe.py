@@ -2,6 +2,33 @@
 The policy of the pipe: every statement of its specification, as a transcript.
 
 Buffers are of 8 bytes here, 4 of them, C{busy_size} is two of them; see L{tests.core.script}.
+
+Where each statement is tested: here, unless another module is named.
+
+=============================================== =============================================================================
+preread before any socket read                  L{PrereadTests}; C{net.test_driver} C{FlowTests.test_preread}
+length L and L bytes held: delivered at once    L{LengthTests}; C{net.test_driver} C{FlowTests.test_known_length}
+partial buffer keeps its place                  C{PassingTests.test_partial_buffer_keeps_its_place}
+busy >= limit: flush only                       C{BusyTests.test_busy_at_least_limit_flush_only}
+one byte in a 4 KiB buffer counts 4 KiB         C{BusyTests.test_one_byte_in_a_4k_buffer_counts_4k}
+a buffer with unsent slices is not reused       C{BusyTests.test_a_buffer_with_unsent_slices_is_not_reused}
+no free buffer, ready client: blocked           C{BlockedTests.test_no_free_buffer_and_a_ready_client_blocked_not_spilled}
+no free buffer, stuck client: spilled           C{BlockedTests.test_no_free_buffer_and_a_stuck_client_spilled}
+max 0, stuck client: reading stops, no timeout  C{BlockedTests.test_max_0_..}; C{net.test_driver}
+                                                C{TimeoutTests.test_no_read_timeout_while_the_downstream_is_stuck}
+cap honoured to the byte                        C{SpillTests.test_cap_..}; C{net.test_driver} C{SpillTests.test_the_cap_..}
+contiguous spills are one range                 C{SpillTests.test_contiguous_spills_are_one_range}
+cacheable: clients fed from the file            C{core.test_cacheable} C{StoringTests}; C{net.test_store} C{StoringTests}
+order holds across disk and memory              C{SpillTests.test_order_holds_..}; the same in C{net.test_driver}
+EOF and a stuck client: everything arrives      C{EndTests.test_eof_and_a_stuck_client_everything_still_arrives}
+downstream error: every buffer comes back       C{BreakTests.test_downstream_error_every_buffer_comes_back}
+filter error: buffers back, no clean end        C{BreakTests.test_filter_error_buffers_come_back_no_clean_end}
+temp write fails                                back-pressure instead: C{SpillTests.test_spill_failed_..},
+                                                C{net.test_disk_faults}; what cannot be read back is what ends a pipe
+delayed and data: no read, no timeout           C{DelayTests.test_delayed_and_data_no_read_no_timeout}
+thread write pending: no reads                  L{PendingWriteTests}; C{net.test_spiller} C{PendingTests}
+finish after EOF with a pending write           C{EndTests}, L{PendingWriteTests}; C{net.test_spiller} C{PendingTests}
+=============================================== =============================================================================
 """
 
 from __future__ import annotations
@@ -1378,6 +1405,125 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual(one.slabs, (3, 4, 0))
         self.assertEqual((two.take().run()[-1], two.client), ("WAIT", ALPHABET[:20]))
         self.assertEqual(two.slabs, (0, 7, 0))
+
+    def test_a_fact_that_comes_after_it_changes_nothing(self) -> None:
+        """Of an upstream, a client, a disk or a filter that was too late: no error becomes another, no memory is taken."""
+        facts: dict[str, Callable[[Pipe], object]] = {
+            "did_end": Pipe.did_end,
+            "did_fail": lambda pipe: pipe.did_fail(UpstreamFailed("late")),
+            "did_break": lambda pipe: pipe.did_break(DownstreamFailed("late")),
+            "spill_failed": Pipe.spill_failed,
+            "filter_resumed": lambda pipe: pipe.filter_resumed(b"late"),
+            "filter_failed": lambda pipe: pipe.filter_failed(LookupError("late")),
+        }
+        for name, script, _ in self.states():
+            script.close()
+            pipe = script.pipe
+            before = pipe.error, pipe.downstream, pipe.bytes_in, pipe.bytes_out, script.slabs
+            for fact, tell in facts.items():
+                tell(pipe)
+                self.assertIs(pipe.next_step(True, True), Step.ABANDON, (name, fact))
+                after = pipe.error, pipe.downstream, pipe.bytes_in, pipe.bytes_out, script.slabs
+                self.assertEqual(after, before, (name, fact))
+            self.assertEqual((pipe.wants_read, pipe.wants_write, pipe.writing_file, pipe.stored), (False,) * 4, name)
+
+    def test_after_it_there_is_nothing_to_send_or_to_write(self) -> None:
+        for name, script, _ in self.states():
+            script.close()
+            pipe = script.pipe
+            self.assertEqual((pipe.batch(), pipe.spill_batch(), pipe.file_range(1000)), ([], [], (0, 0)), name)
+
+
+class PendingWriteTests(SynchronousTestCase):
+    """A write to the file is under way, in a thread. (That of a stream that is stored: L{tests.core.test_cacheable}.)"""
+
+    def pending(self, **options: Any) -> Script:
+        """C{abcdefghijklmnop} is being written, 16 more bytes are held, and there is more to read."""
+        script = Script(**options).feed(ALPHABET).stall()
+        script.run(4)
+        self.assertIs(script.pipe.next_step(True, False), Step.SPILL)
+        script.pipe.spill_begun()
+        return script
+
+    def test_thread_write_pending_no_reads(self) -> None:
+        """Nor a read timeout: that nothing is read is our own doing."""
+        script = self.pending()
+        self.assertEqual((script.run(), len(script.wire)), (["WAIT"], 20))
+        self.assertEqual((script.pipe.writing_file, script.pipe.wants_read), (True, False))
+
+    def test_thread_write_pending_memory_is_held_back(self) -> None:
+        """What a thread writes must not go out, nor change; and what is behind it has its turn after it."""
+        script = self.pending().take()
+        batch = script.pipe.spill_batch()
+        self.assertEqual((script.run(), script.client, text(batch)), (["WAIT"], b"", text(ALPHABET[:16])))
+
+    def test_thread_write_pending_no_second_write(self) -> None:
+        script = self.pending()
+        self.assertEqual([script.pipe.next_step(True, False) for _ in range(3)], [Step.WAIT] * 3)
+
+    def test_thread_write_pending_the_file_is_sent(self) -> None:
+        """What was in it before: sending it touches no memory."""
+        script = self.pending()
+        script._spill()
+        script.run(2)
+        self.assertIs(script.pipe.next_step(True, False), Step.SPILL)
+        script.pipe.spill_begun()
+        self.assertEqual(script.take(10).run(), [f"SEND_FILE {text(ALPHABET[:10])}", "WAIT"])
+        script._spill()
+        script.take().run()
+        self.assertEqual(script.client, ALPHABET)
+
+    def test_its_completion_resumes_the_pipe(self) -> None:
+        script = self.pending()
+        script._spill()
+        self.assertEqual(script.run(1), ["READ GHIJKLMN"])
+        self.assertFalse(script.pipe.writing_file)
+        script.take().run()
+        self.assertEqual(script.client, ALPHABET)
+
+    def test_a_truncated_write(self) -> None:
+        """What it did not write is still in memory, and the next of the stream."""
+        for count in (1, 7, 8, 15):
+            script = self.pending()
+            script.disk_takes = count
+            script._spill()
+            self.assertEqual((script.pipe.disk.outstanding, script.pipe.memory_bytes), (count, 32 - count))
+            script.take().run()
+            self.assertEqual(script.client, ALPHABET)
+
+    def test_finish_after_eof_with_a_pending_write(self) -> None:
+        """The end waits for it, although the client takes everything at once."""
+        script = self.pending()
+        script.pipe.did_end()
+        script.take()
+        self.assertEqual((script.run(), script.flows), (["WAIT"], "ended -> open"))
+        script._spill()
+        self.assertEqual((script.run()[-1], script.client), ("FINISH", ALPHABET[:32]))
+        self.assertEqual((script.close(), script.slabs[0]), ([], 0))
+
+    def test_upstream_failure_with_a_pending_write(self) -> None:
+        script = self.pending()
+        script.pipe.did_fail(UpstreamFailed("reset"))
+        self.assertEqual(script.take().run(), ["WAIT"])
+        script._spill()
+        self.assertEqual((script.run()[-1], script.client), ("ABANDON", ALPHABET[:32]))
+
+    def test_it_fails(self) -> None:
+        """Its bytes were in memory all the time."""
+        script = self.pending()
+        script.pipe.spill_failed()
+        self.assertEqual((script.run(), script.pipe.wants_read, script.pipe.writing_file), (["WAIT"], False, False))
+        script.take().run()
+        self.assertEqual((script.client, script.pipe.bytes_spilled), (ALPHABET, 0))
+
+    def test_downstream_error_with_a_pending_write_every_buffer_comes_back(self) -> None:
+        """Or is given up, if a thread still reads it; its room in the file is free at once."""
+        script = self.pending()
+        batch = script.pipe.spill_batch()
+        self.assertEqual(script.lose_client().run(), ["ABANDON"])
+        self.assertEqual((script.close(), script.slabs), ([], (0, 2, 2)))
+        self.assertEqual((text(batch), script.pipe.writing_file), (text(ALPHABET[:16]), False))
+        self.assertEqual((script.pipe.disk.outstanding, script.pipe.disk.quota.used), (0, 0))
 
 
 class FactTests(SynchronousTestCase):

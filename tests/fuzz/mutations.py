@@ -254,8 +254,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "forget the reply": (
         "chain",
-        "        self.suspension = None\n        self._reply = result\n",
-        "        self.suspension = None\n",
+        "            self._reply = result\n",
+        "            pass\n",
     ),
     "end filters out of turn": (
         "chain",
@@ -269,8 +269,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "empty output is output": (
         "chain",
-        "                if not len(item):\n",
-        "                if item is None:\n",
+        "                if len(item):\n",
+        "                if item is not None:\n",
     ),
 }
 

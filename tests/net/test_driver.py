@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -22,10 +22,12 @@ from tests.net.fakes import (
     ENOSPC,
     EROFS,
     SMALL,
+    Engine,
     MemoryTransport,
     PipeCase,
     PullProducer,
     PushProducer,
+    Recorder,
     WatchedSpill,
     errors_of,
     faulty_close,
@@ -34,11 +36,13 @@ from tests.net.fakes import (
 from tests.net.tls import TlsPair
 from twisted_pipe.core import pipe as pipe_module
 from twisted_pipe.core.disk import DiskRange
-from twisted_pipe.errors import Cancelled, PipeFinished, UpstreamFailed
+from twisted_pipe.errors import BadConfiguration, Cancelled, PipeFinished, UpstreamFailed
 from twisted_pipe.filters.base import PipeFilter
 from twisted_pipe.interfaces import FilterContext, NamedFilter
 from twisted_pipe.limits import PipeLimits
-from twisted_pipe.net.driver import slab_pool
+from twisted_pipe.net.driver import EventPipe, slab_pool
+from twisted_pipe.net.live import live_pipes
+from twisted_pipe.net.spillfile import SpillDirectory
 
 NO_SPILL = attrs.evolve(SMALL, max_temp_file_size=0)
 
@@ -1311,3 +1315,207 @@ class FilterTests(MemoryCase):
         self.assertEqual(self.take_all(), data)
         self.assertTrue(self.outcome(pipe).clean)
         self.assertTrue(self.outcome(pipe).bytes_spilled > 0)
+
+
+class FinishedTests(MemoryCase):
+    """
+    Calls to a pipe that has ended, in whatever way. C{write} raises C{PipeFinished}, a producer that registers is stopped, what
+    is no rate is refused as ever; everything else does nothing at all.
+    """
+
+    def ended(self) -> Iterator[tuple[str, Any]]:
+        """A pipe for each way to end; C{upstream} and C{downstream} are its transports."""
+        ends: dict[str, Callable[[Any], object]] = {
+            "clean": lambda pipe: pipe.upstream_ended(),
+            "lost upstream": lambda pipe: pipe.upstream_lost(Failure(ConnectionLost())),
+            "lost downstream": lambda pipe: pipe.stopProducing(),
+            "abandoned": lambda pipe: pipe.abandon(Cancelled("enough")),
+            "cancelled": lambda pipe: pipe.done.cancel(),
+            "read timeout": lambda pipe: self.clock.advance(61),
+        }
+
+        def boom() -> Iterator[Any]:
+            raise ZeroDivisionError("boom")
+            yield b""
+
+        for keep_open in (False, True):
+            for spilled in (False, True):
+                for name, end in ends.items():
+                    self.upstream, self.downstream = MemoryTransport(), MemoryTransport(1 if spilled else 1 << 30)
+                    pipe = self.start(name=name, keep_open=keep_open, limits=attrs.evolve(SMALL, send_timeout=0))
+                    pipe.write(bytes(1000))
+                    end(pipe)
+                    self.take_all()
+                    yield name, pipe
+        for name, more in (
+            ("before it began", {"length": 0}),
+            ("at its length", {"length": 3, "preread": b"abcd"}),
+            ("failed filter", {"filters": [Recording("started", boom)]}),
+        ):
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            yield name, self.start(name=name, **more)
+
+    def found(self, pipe: Any) -> tuple[object, ...]:
+        """Whatever a call might change."""
+        return (
+            repr(pipe),
+            self.outcome(pipe),
+            *(pipe.bytes_in, pipe.bytes_out, pipe.bytes_spilled, pipe.memory_bytes, pipe.disk_bytes),
+            *(pipe.upstream_blocked, pipe.last_progress, pipe in live_pipes),
+            self.downstream.value(),
+            list(self.downstream.ends),
+            list(self.upstream.calls),
+            (self.upstream.producer, self.downstream.producer),
+            (self.in_use(), self.clock.getDelayedCalls(), self.spill.opened),
+        )
+
+    def test_write_raises(self) -> None:
+        """It says which pipe, and nothing of the bytes is taken; no bytes are bytes, too."""
+        for name, pipe in self.ended():
+            before = self.found(pipe)
+            for data in (b"x", b"", bytes(10_000)):
+                error = self.assertRaises(PipeFinished, pipe.write, data)
+                self.assertEqual(str(error), f"{name}: bytes were written to a pipe that has ended")
+            self.assertEqual(self.found(pipe), before, name)
+
+    def test_a_producer_is_stopped(self) -> None:
+        """Once, at once, and asked for nothing; as often as one comes."""
+        for name, pipe in self.ended():
+            before = self.found(pipe)
+            for _ in range(2):
+                push, pull = MemoryTransport(), PullProducer([b"x"])
+                pipe.registerProducer(push, True)
+                pipe.registerProducer(pull, False)
+                self.assertEqual((push.calls, pull.asked, pull.stopped), (["stop"], 0, 1), name)
+            self.assertEqual(self.found(pipe), before, name)
+
+    def test_everything_else_does_nothing(self) -> None:
+        calls: dict[str, Callable[[Any], object]] = {
+            "unregisterProducer": lambda pipe: pipe.unregisterProducer(),
+            "upstream_ended": lambda pipe: pipe.upstream_ended(),
+            "upstream_lost": lambda pipe: pipe.upstream_lost(Failure(ConnectionLost())),
+            "upstream_lost, cleanly": lambda pipe: pipe.upstream_lost(Failure(ConnectionDone())),
+            "pauseProducing": lambda pipe: pipe.pauseProducing(),
+            "resumeProducing": lambda pipe: pipe.resumeProducing(),
+            "stopProducing": lambda pipe: pipe.stopProducing(),
+            "abandon": lambda pipe: pipe.abandon(Cancelled("late")),
+            "cancel": lambda pipe: pipe.done.cancel(),
+            "limit_rate": lambda pipe: setattr(pipe, "limit_rate", 5),
+            "no limit_rate": lambda pipe: setattr(pipe, "limit_rate", 0),
+            "time": lambda pipe: self.clock.advance(1000),
+        }
+        for name, pipe in self.ended():
+            before = self.found(pipe)
+            for call, do in calls.items():
+                do(pipe)
+                self.assertEqual(self.found(pipe), before, f"{call} after {name}")
+
+    def test_what_is_no_rate_is_refused_all_the_same(self) -> None:
+        for _, pipe in self.ended():
+            with self.assertRaises(BadConfiguration) as caught:
+                pipe.limit_rate = -1
+            self.assertEqual(caught.exception.name, "limit_rate")
+
+    def test_what_it_tells_is_what_its_outcome_tells(self) -> None:
+        """And that it holds nothing."""
+        for name, pipe in self.ended():
+            outcome = self.outcome(pipe)
+            self.assertEqual(
+                (pipe.bytes_in, pipe.bytes_out, pipe.bytes_spilled),
+                (outcome.bytes_in, outcome.bytes_out, outcome.bytes_spilled),
+            )
+            self.assertEqual((pipe.memory_bytes, pipe.disk_bytes, pipe.upstream_blocked), (0, 0, False))
+            self.assertEqual((repr(pipe), pipe in live_pipes), (f"<EventPipe {name} ended>", False))
+
+    def test_done_and_received_have_fired_and_once(self) -> None:
+        for name, pipe in self.ended():
+            told: list[object] = []
+            pipe.done.addBoth(told.append)
+            pipe.received.addBoth(told.append)
+            pipe.abandon(Cancelled("late"))
+            self.assertEqual(len(told), 2, name)
+            self.assertEqual((told[1], self.flushLoggedErrors()), (None, []), name)
+
+    def test_from_within_done(self) -> None:
+        """It has ended then, whoever asks first."""
+        for end in ("upstream_ended", "stopProducing"):
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            pipe = self.start(name="p")
+            producer = PushProducer(1, 1)
+            told: list[object] = []
+
+            def use(outcome: Any, pipe: Any = pipe, producer: Any = producer, told: Any = told) -> Any:
+                told.append(self.assertRaises(PipeFinished, pipe.write, b"x"))
+                pipe.registerProducer(producer, True)
+                pipe.upstream_lost(Failure(ConnectionLost()))
+                pipe.abandon(Cancelled("late"))
+                told.append(repr(pipe))
+                return outcome
+
+            pipe.done.addCallback(use)
+            getattr(pipe, end)()
+            self.assertEqual((len(told), told[1], producer.stopped), (2, "<EventPipe p ended>", 1))
+            self.assertEqual(len(self.downstream.ends), 1)
+
+    def test_between_sockets(self) -> None:
+        """While it runs nobody may write to it, which is a C{TypeError}; then it has ended, and that is what it says."""
+        engine = Engine(self)
+        for end in ("server", "cancel"):
+            up, server = engine.connect(Recorder())
+            down, _client = engine.connect(Recorder())
+            pipe = self.pipe(up, down, limits=SMALL, clock=engine.reactor, name="p")
+            self.assertRaises(TypeError, pipe.write, b"x")
+            {"server": server.half_close, "cancel": pipe.done.cancel}[end]()
+            engine.settle()
+            outcome = self.outcome(pipe)
+            self.assertRaises(PipeFinished, pipe.write, b"x")
+            producer = PushProducer(1, 1)
+            pipe.registerProducer(producer, True)
+            pipe.upstream_ended()
+            pipe.socket_ready()
+            pipe.socket_lost(Failure(ConnectionLost()))
+            pipe.stopProducing()
+            self.assertEqual((producer.stopped, repr(pipe)), (1, "<EventPipe p ended>"))
+            self.assertEqual((self.outcome(pipe), outcome.clean), (outcome, end == "server"))
+            self.assertEqual((pipe.bytes_in, self.in_use()), (0, 0))
+
+
+class BadInputTests(MemoryCase):
+    """What cannot be is refused where it is said, by its name."""
+
+    def test_a_temp_path_that_is_a_file(self) -> None:
+        """Start-up finds it. A pipe that has it all the same goes on by back-pressure."""
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(b"precious")
+        for wrong, what in ((path, "is not a directory"), (os.path.join(path, "below"), "does not exist")):
+            directory = SpillDirectory(wrong)
+            error = self.assertRaises(BadConfiguration, directory.check)
+            self.assertEqual((error.name, error.value), ("temp_path", wrong))
+            self.assertIn(f"{what}; an existing, writable directory is needed", str(error))
+            self.upstream, self.downstream = MemoryTransport(), MemoryTransport()
+            pipe = self.stuck(spill=directory)
+            with capturedLogs() as logs:
+                pipe.write(bytes(3000))
+            self.assertEqual((pipe.bytes_spilled, self.upstream.producerState, directory.failures), (0, "paused", 1))
+            (line,) = [formatEvent(event) or "" for event in logs]
+            self.assertIn(wrong, line)
+            self.assertEqual(len(self.take_all()), 3000)
+            pipe.upstream_ended()
+            self.assertTrue(self.outcome(pipe).clean)
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), b"precious")
+
+    def test_write_takes_bytes_only(self) -> None:
+        """What is none is refused at once, and the pipe goes on with what is right."""
+        pipe = self.start()
+        for wrong in ("text", 5, [b"x"]):
+            self.assertRaises(TypeError, pipe.write, wrong)
+        pipe.write(b"right")
+        self.assertEqual(self.downstream.value(), b"right")
+
+    def test_no_clock_and_nothing_is_left_of_it(self) -> None:
+        """Neither transport has a producer."""
+        self.assertRaises(TypeError, EventPipe, self.upstream, self.downstream)
+        self.assertIsNone(self.downstream.producer)
+        self.assertEqual(self.upstream.calls, [])

@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred
 from tests.net.disks import DISK, NO_SPILL, DiskCase, HandThreads
 from tests.net.fakes import Engine, PipeCase, Recorder, WatchedSpill, errors_of
 from twisted_pipe.filters.base import PipeFilter
-from twisted_pipe.interfaces import FilterContext
+from twisted_pipe.interfaces import FilterContext, NamedFilter
 from twisted_pipe.limits import KIB, PipeLimits
 
 DATA = bytes(index * 7 % 251 for index in range(1000))
 
 
-def gated(gate: Deferred[Any]) -> PipeFilter:
+def gated(gate: Deferred[Any]) -> NamedFilter:
     """A filter that holds everything back until C{gate} fires."""
 
     class Gate(PipeFilter):
@@ -25,7 +25,7 @@ def gated(gate: Deferred[Any]) -> PipeFilter:
             yield gate
             yield data
 
-    return Gate(FilterContext())
+    return NamedFilter("gate", Gate(FilterContext()), timeout=0)
 
 
 class TimeoutCase(DiskCase):

@@ -44,7 +44,9 @@ class _Rest:
         while True:
             try:
                 reply = yield awaited
-            except Exception as error:
+            except GeneratorExit:
+                raise  # given up; the run is closed by its owner
+            except BaseException as error:
                 step, value = self._run.throw, error
             else:
                 step, value = self._run.send, reply

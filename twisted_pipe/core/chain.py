@@ -26,13 +26,15 @@ from twisted_pipe.core.buffers import Segment, Slab
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.interfaces import NamedFilter, OnFailure
 
-__all__ = ["BYPASS_BYTES", "FilterChain"]
+__all__ = ["BYPASS_BYTES", "PAUSE", "FilterChain"]
 
 _BYTES = (bytes, bytearray, memoryview)
 
 
-#: Pieces without a byte that one call may yield in a row.
+#: Pieces without a byte in a row that one call may yield, and one more for each byte that it got.
 _MOST_EMPTY = 1000
+#: Pieces that come to nothing, before the chain asks for a pause.
+_MOST_IN_VAIN = 10_000
 #: Bytes that a filter which may be bypassed can take before its first output; they are kept until then.
 BYPASS_BYTES = 64 * 1024
 
@@ -63,10 +65,11 @@ class _Stage:
 
     @ivar output: of the call it is in, None between calls.
     @ivar taken: what it was given so far, None if it cannot be bypassed (any more).
-    @ivar empty: pieces without a byte in a row.
+    @ivar empty: pieces without a byte in a row so far.
+    @ivar most_empty: how many there may be.
     """
 
-    __slots__ = ("call", "empty", "filter", "name", "output", "phase", "taken", "timeout")
+    __slots__ = ("call", "empty", "filter", "most_empty", "name", "output", "phase", "taken", "timeout")
 
     def __init__(self, entry: NamedFilter) -> None:
         self.name = entry.name
@@ -76,6 +79,7 @@ class _Stage:
         self.output: Iterator[Any] | None = None
         self.call = ""
         self.empty = 0
+        self.most_empty = _MOST_EMPTY
         self.taken = bytearray() if entry.on_failure is OnFailure.BYPASS else None
 
     def receive(self, data: Any) -> None:
@@ -85,6 +89,7 @@ class _Stage:
                 self.taken = None
             else:
                 self.taken += data
+        self.most_empty = _MOST_EMPTY + len(data)
         self.begin("received", memoryview(data).toreadonly())
 
     def begin(self, call: str, *arguments: Any) -> None:
@@ -97,12 +102,13 @@ class _Stage:
             if isinstance(result, (*_BYTES, str)) or hasattr(result, "addCallbacks"):
                 raise TypeError(f"{call}() returned {type(result).__name__}; an iterable of bytes is expected")
             self.output = output_of(result) or iter(result)
-        except Exception as error:
+        except BaseException as error:  # sys.exit() in a filter must not end the process
             raise FilterFailed(self.name, error) from error
 
     def end_call(self) -> None:
         self.output = None
         self.empty = 0
+        self.most_empty = _MOST_EMPTY
         if self.phase is _Phase.NEW:
             self.phase = _Phase.OPEN
         elif self.phase is _Phase.ENDING:
@@ -113,7 +119,7 @@ class _Stage:
         @raise FilterFailed: it seems to go on for ever.
         """
         self.empty += 1
-        if self.empty > _MOST_EMPTY:
+        if self.empty > self.most_empty:
             raise FilterFailed(self.name, f"{self.call}() yielded {self.empty} pieces without a byte in a row")
 
     def close(self) -> None:
@@ -130,6 +136,13 @@ class _Stage:
         self.output = iter((bytes(taken),) if taken else ())
 
 
+class _Pause:
+    def __repr__(self) -> str:
+        return "<a pause>"
+
+
+#: What a chain is suspended on after much work that came to nothing: it goes on as soon as others have had their turn.
+PAUSE = _Pause()
 _END = object()
 _NOTHING = object()
 
@@ -158,6 +171,7 @@ class FilterChain:
         self._reply: Any = _NOTHING
         self._error: BaseException | None = None
         self._stopped = False
+        self._in_vain = 0
 
     @property
     def lent(self) -> Slab | None:
@@ -202,19 +216,28 @@ class FilterChain:
                     continue
                 if type(item) is memoryview:
                     item = self._plain(stage, item)
-                elif not isinstance(item, _BYTES):
+                elif type(item) is bytes:
+                    pass
+                elif isinstance(item, _BYTES):
+                    item = bytes(memoryview(item))  # what may yet change, or says of itself what it is not
+                else:
                     self._check(stage, item)
                     self.suspension = item
                     return None
-                if not len(item):
+                if len(item):
+                    stage.empty = 0
+                    stage.taken = None
+                    if index == last:
+                        return item
+                    index += 1
+                    stages[index].receive(item)
+                else:
                     stage.count_empty()
-                    continue
-                stage.empty = 0
-                stage.taken = None
-                if index == last:
-                    return item
-                index += 1
-                stages[index].receive(item)
+                self._in_vain += 1
+                if self._in_vain > _MOST_IN_VAIN:
+                    self._in_vain = 0
+                    self.suspension = PAUSE
+                    return None
             except FilterFailed as failure:
                 self._bypass(stages[index], failure)
 
@@ -231,7 +254,7 @@ class FilterChain:
         try:
             stage.close()
             broken.stopped(failure)
-        except Exception as error:
+        except BaseException as error:
             self._problems.append(FilterFailed(stage.name, error))
         stage.bypass()
 
@@ -264,31 +287,35 @@ class FilterChain:
     def _advance(self, stage: _Stage) -> Any:
         """The next item of the stage's output, or C{_END}."""
         output: Any = stage.output
+        reply, error = self._reply, self._error
+        if error is not None and not hasattr(output, "throw"):
+            self._reply, self._error = _NOTHING, None
+            raise FilterFailed(stage.name, error) from error
         try:
-            if self._reply is _NOTHING and self._error is None:
+            if reply is _NOTHING and error is None:
                 return next(output, _END)
-            reply, self._reply = self._reply, _NOTHING
-            error, self._error = self._error, None
+            self._reply, self._error = _NOTHING, None
             if error is not None:
-                if not hasattr(output, "throw"):
-                    raise FilterFailed(stage.name, error) from error
                 return output.throw(error)
-            if reply is not _NOTHING:
-                if hasattr(output, "send"):
-                    return output.send(reply)
-                if isinstance(reply, _BYTES):
-                    return reply
-            return next(output, _END)
+            if hasattr(output, "send"):
+                return output.send(reply)
+            return reply if isinstance(reply, _BYTES) else next(output, _END)
         except StopIteration:
             return _END
-        except (FilterFailed, KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as problem:
             raise FilterFailed(stage.name, problem) from problem
 
-    def _check(self, stage: _Stage, item: Any) -> None:
-        # addCallbacks: what is like a Deferred, though it cannot be awaited
-        if not hasattr(item, "__await__") and not hasattr(item, "addCallbacks"):
+    @staticmethod
+    def _check(stage: _Stage, item: Any) -> None:
+        """
+        @raise FilterFailed: it is nothing that can be waited for.
+        """
+        try:
+            # addCallbacks: what is like a Deferred, though it cannot be awaited
+            waits = hasattr(item, "__await__") or hasattr(item, "addCallbacks")
+        except Exception as error:
+            raise FilterFailed(stage.name, error) from error
+        if isinstance(item, type) or not waits:
             what = (
                 f"{stage.call}() yielded {type(item).__name__}; bytes, a slice of the input or a Deferred is expected"
             )
@@ -311,8 +338,9 @@ class FilterChain:
 
     def resume(self, result: Any) -> None:
         """What the chain waited for came: the next pull goes on with it."""
-        self.suspension = None
-        self._reply = result
+        paused, self.suspension = self.suspension is PAUSE, None
+        if not paused:
+            self._reply = result
 
     def throw(self, error: BaseException) -> None:
         """What the chain waited for failed: the next pull raises it in the filter."""
@@ -336,12 +364,12 @@ class FilterChain:
         for stage in reversed(self._stages):
             try:
                 stage.close()
-            except Exception as error:
+            except BaseException as error:
                 clear_frames(error.__traceback__)
                 self._problems.append(FilterFailed(stage.name, error))
             try:
                 stage.filter.stopped(reason)
-            except Exception as error:
+            except BaseException as error:
                 self._problems.append(FilterFailed(stage.name, error))
         self.suspension = None
         if self._input is not None:

@@ -18,7 +18,7 @@ _SAVED = 0.25
 
 class Pacer:
     """
-    @ivar rate: bytes per second, at least 1; may be changed at any time.
+    @ivar rate: bytes per second, at least 1.
     """
 
     __slots__ = ("_level", "_then", "rate")
@@ -31,6 +31,12 @@ class Pacer:
     @property
     def _quantum(self) -> float:
         return max(1.0, self.rate * _QUANTUM)
+
+    def change(self, rate: int, now: float) -> None:
+        """Another rate from now on. What the old one had saved up is worth no more than a quantum of the new one."""
+        self._fill(now)
+        self.rate = rate
+        self._level = min(self._level, self._quantum)
 
     def _fill(self, now: float) -> None:
         if now > self._then:

@@ -34,12 +34,12 @@ import enum
 from collections import deque
 from collections.abc import Sequence
 from traceback import clear_frames
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.disk import DiskRange, SpillQuota
-from twisted_pipe.errors import FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
+from twisted_pipe.errors import BadConfiguration, FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
 from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
 
@@ -47,6 +47,7 @@ __all__ = ["Flow", "Pipe", "Step"]
 
 #: IOV_MAX: more parts no system call takes; also the bound on the filters' output, in count.
 MOST_SEGMENTS = 1024
+_SMALL_PART = 8  # of a buffer: a slice that a filter puts out and that is smaller than this part is copied
 _READ_AHEAD = 3  # buffers that one read may fill behind the first
 
 
@@ -76,7 +77,7 @@ class Pipe:
     One direction.
 
     @ivar upstream: ENDED after a clean end (or the whole announced length), FAILED when it broke off.
-    @ivar downstream: ENDED after FINISH, FAILED when it takes no more.
+    @ivar downstream: ENDED after FINISH, FAILED when it takes no more; still OPEN when it got all that a failed upstream had sent.
     @ivar delayed: set by the driver while a rate limit forbids reading; no read, and no read timeout.
     @ivar error: why the pipe did not end cleanly. An C{UpstreamFailed} (or the upstream's C{TimedOut}) means that everything
         received was delivered; if that was cut short by something else, that is the error, and the other its C{__context__}.
@@ -101,6 +102,7 @@ class Pipe:
         cacheable: bool = False,
     ) -> None:
         """
+        @raise BadConfiguration: C{length} is no number of bytes.
         @param pool: slabs of C{limits.buffer_size}.
         @param filters: in order.
         @param length: bytes the stream has in all, if known.
@@ -108,6 +110,10 @@ class Pipe:
         @param quota: bytes on disk that it shares with other pipes.
         @param cacheable: whether everything goes to a file, from which the downstream is fed; the file is whole at the end.
         """
+        if length is not None and (type(length) is not int or length < 0):
+            raise BadConfiguration(
+                "length", length, "must be a number of bytes, or None if the end of the stream tells"
+            )
         self.limits = limits
         self.upstream = Flow.OPEN
         self.downstream = Flow.OPEN
@@ -121,6 +127,7 @@ class Pipe:
         self.cacheable = cacheable
         self.waits_for_filter = False
         self._pool = pool
+        self._small = pool.size // _SMALL_PART
         self._slabs = 0
         self._filling: Slab | None = None  # being read into
         self._filled = 0  # how far it is filled
@@ -301,17 +308,20 @@ class Pipe:
                 item = pull()
                 if item is None:
                     return True
-                self._put(self._segment(item, chain.lent))
+                segment = self._segment(item, chain.lent)
+                item = None  # it may be a view of a buffer that the next pull gives back
+                self._put(segment)
         except FilterFailed as error:
             self._break(error)
             return False
         return True
 
-    @staticmethod
-    def _segment(item: Any, lent: Slab | None) -> Segment:
-        """What a filter put out: a slice of what it was lent, bytes, or something that might yet change and is copied."""
+    def _segment(self, item: Any, lent: Slab | None) -> Segment:
+        """What a filter put out: a slice of what it was lent (small ones are copied), bytes, or something that might yet change."""
         if type(item) is memoryview:
             if lent is not None and item.obj is lent.data:
+                if len(item) < self._small:
+                    return Segment(bytes(item))  # a slice would keep the whole buffer
                 lent.holders += 1
                 return Segment(item, lent)
             if type(item.obj) is bytes:
@@ -525,7 +535,11 @@ class Pipe:
         """
         The downstream failed, the disk lost bytes, or the owner gave up: nothing more can be delivered. A cacheable pipe whose
         downstream failed goes on without it, for the file's sake.
+
+        @raise TypeError: C{error} is no C{PipeError}; nothing has happened then.
         """
+        if not isinstance(error, PipeError):
+            raise TypeError(f"a PipeError is expected, which says whose fault it is, not {error!r}")
         if self.cacheable and error.side is Side.DOWNSTREAM and self.upstream is not Flow.FAILED:
             self.downstream = Flow.FAILED
             self.error = self.error or error
@@ -547,7 +561,8 @@ class Pipe:
 
     def close(self) -> list[FilterFailed]:
         """
-        After FINISH or ABANDON: every buffer goes back and every filter is told. A second call does nothing.
+        After FINISH or ABANDON: every buffer goes back and every filter is told. A second call does nothing; what would take or
+        give bytes raises C{PipeFinished} from here on, and what reports an end does nothing.
 
         @return: what filters raised when they were told, and what L{FilterChain.take_problems} has.
         """
@@ -576,6 +591,7 @@ class Pipe:
         self._take_back()
         self._leave_filling()
         self.disk.took(self.disk.outstanding)
+        self.__class__ = _ClosedPipe  # so that the checks cost a living pipe nothing
         return problems
 
     def _break(self, error: PipeError) -> None:
@@ -615,6 +631,15 @@ class Pipe:
         self._pool.let_go(slab)
         if not slab.holders:
             self._slabs -= 1
+
+
+class _ClosedPipe(Pipe):
+    """What has ended: it neither takes nor gives bytes."""
+
+    def _refuse(self, *arguments: object) -> NoReturn:
+        raise PipeFinished("the pipe has ended")
+
+    read_view = read_views = passed_by = did_read = did_write = did_send_file = spill_begun = did_spill = _refuse  # type: ignore[assignment]
 
 
 def _forget_locals(error: BaseException) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_pipe.core.chain import PAUSE
 from twisted_pipe.core.pipe import Pipe
 
 __all__ = ["Awaiting"]
@@ -40,9 +41,18 @@ class Awaiting:
         chain = self._pipe.chain
         assert chain is not None
         suspension, timeout = chain.suspension, chain.timeout
-        awaited = suspension if hasattr(suspension, "addCallbacks") else ensureDeferred(_wait_for(suspension))
-        self._awaited = awaited
-        awaited.addCallbacks(self._resumed, self._failed, callbackArgs=(awaited,), errbackArgs=(awaited,))
+        if suspension is PAUSE:
+            self._expiry = self._clock.callLater(0, self._paused)
+            return
+        try:
+            awaited = suspension if hasattr(suspension, "addCallbacks") else ensureDeferred(_wait_for(suspension))
+            self._awaited = awaited
+            awaited.addCallbacks(self._resumed, self._failed, callbackArgs=(awaited,), errbackArgs=(awaited,))
+        except BaseException as error:  # it is no Deferred, only like one
+            self._awaited = None
+            self._pipe.filter_failed(error)
+            self._go_on()
+            return
         if timeout and self._awaited is awaited:
             self._expiry = self._clock.callLater(timeout, self._expired, timeout)
 
@@ -54,8 +64,13 @@ class Awaiting:
             return
         try:
             awaited.cancel()
-        except Exception:  # a filter's canceller must not keep the pipe from ending
+        except BaseException:  # a filter's canceller must not keep the pipe from ending
             _log.failure("{pipe.name}: cancelling what a filter waited for", pipe=self._owner)
+
+    def _paused(self) -> None:
+        self._expiry = None
+        self._pipe.filter_resumed(None)
+        self._go_on()
 
     def _expired(self, timeout: float) -> None:
         self._expiry = None

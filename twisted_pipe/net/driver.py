@@ -55,6 +55,7 @@ __all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
 _log = Logger()
 _TURN_BUDGET = 1024 * 1024  # bytes a pipe may move before the others have their turn
 _AWAIT_COST = 65536  # of that: filters that wait for what has come already have to let others have theirs, too
+_PIECE_COST = 64  # of that: a filter that puts out single bytes makes work all the same
 _SLOW_FILTERS = 0.2  # seconds of one turn
 
 _pools: dict[int, SlabPool] = {}
@@ -118,6 +119,7 @@ class EventPipe:
         @param on_stored: then called with the path and the length.
         @param name: for logs and C{repr}.
         @raise TypeError: there is no clock.
+        @raise twisted_pipe.errors.BadConfiguration: C{length} is no number of bytes.
         """
         self.name = name
         self.limits = limits
@@ -177,6 +179,11 @@ class EventPipe:
         return self._pipe.bytes_out + self._relayed
 
     @property
+    def ended(self) -> bool:
+        """Whether it is over: nothing may be written to it any more."""
+        return self._ended
+
+    @property
     def upstream_blocked(self) -> bool:
         """Whether the upstream is not read because no buffer is free."""
         return self._pipe.upstream_blocked
@@ -214,7 +221,8 @@ class EventPipe:
     @property
     def limit_rate(self) -> int:
         """
-        Bytes a second that are read from the upstream, 0 for no limit. May be set while the pipe runs.
+        Bytes a second that are read from the upstream, 0 for no limit. May be set while the pipe runs; after the end that does
+        nothing.
 
         @raise twisted_pipe.errors.BadConfiguration: when it is set to what is no rate.
         """
@@ -230,7 +238,12 @@ class EventPipe:
     # IConsumer, for an upstream that pushes
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """C{producer} will L{write}; it is paused and resumed as the bounds say, and stopped at once if the pipe has ended."""
+        """
+        C{producer} will L{write}; it is paused and resumed as the bounds say, and stopped at once if the stream has ended.
+
+        @raise RuntimeError: there is one already.
+        @raise TypeError: the upstream is a socket, which the pipe reads itself.
+        """
         if self._ended:
             producer.stopProducing()
             return
@@ -238,14 +251,15 @@ class EventPipe:
         self._turn()
 
     def unregisterProducer(self) -> None:
-        """The clean end of the stream."""
+        """The clean end of the stream. After the end it does nothing."""
         self.upstream_ended()
 
     def write(self, data: bytes) -> None:
         """
-        The next bytes of the stream.
+        The next bytes of the stream. What is not C{bytes} is copied.
 
         @raise PipeFinished: after its end.
+        @raise TypeError: they are none, or the upstream is a socket, which the pipe reads itself.
         """
         if self._ended:
             raise PipeFinished(f"{self.name}: bytes were written to a pipe that has ended")
@@ -253,7 +267,11 @@ class EventPipe:
         self._turn()
 
     def upstream_ended(self) -> None:
-        """The clean end of the stream; calls after it do nothing."""
+        """
+        The clean end of the stream; calls after it do nothing.
+
+        @raise TypeError: the upstream is a socket, which the pipe reads itself.
+        """
         if not self._ended:
             self._pushing().end()
             self._turn()
@@ -277,18 +295,18 @@ class EventPipe:
     # IPushProducer, for a downstream that is a consumer
 
     def pauseProducing(self) -> None:
-        """The downstream has enough for now."""
+        """The downstream has enough for now. After the end it does nothing."""
         if isinstance(self._sink, ConsumerSink):
             self._sink.writable = False
 
     def resumeProducing(self) -> None:
-        """The downstream takes bytes again."""
+        """The downstream takes bytes again. After the end it does nothing."""
         if isinstance(self._sink, ConsumerSink) and not self._ended:
             self._sink.writable = True
             self._turn()
 
     def stopProducing(self) -> None:
-        """The downstream is gone."""
+        """The downstream is gone. After the end it does nothing."""
         self._lose_downstream("the connection was closed")
 
     # SocketOwner, for the reactor's own transports
@@ -305,6 +323,8 @@ class EventPipe:
 
     def relay_blocked(self, relay: Relay, rest: bytes) -> None:
         """The fast path has met a slow downstream."""
+        if self._ended:
+            return
         self._pipe.passed_by(rest)
         self._turn()
 
@@ -322,6 +342,8 @@ class EventPipe:
 
     def relay_broken(self, relay: Relay, error: OSError, lost: int) -> None:
         """The downstream failed."""
+        if self._ended:
+            return
         self._pipe.bytes_in += lost
         self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
         self._turn()
@@ -353,8 +375,9 @@ class EventPipe:
             self._pipe.passed_by(self._relay.stop())
         self._running = True
         try:
-            self._again = True
-            while self._again and not self._ended:
+            self._again = False
+            self._run_steps()
+            while self._again and not self._ended and self._later is None:  # else the others have their turn first
                 self._again = False
                 self._run_steps()
         finally:
@@ -469,13 +492,16 @@ class EventPipe:
         self._go_on_after_a_wait()
 
     def _write(self) -> int:
+        batch = self._pipe.batch()
+        pieces = len(batch)
         try:
-            sent = self._sink.write(self._pipe.batch())
+            sent = self._sink.write(batch)
         except OSError as error:
             self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
             return 0
+        del batch  # its views would look like a filter's that keeps them
         self._pipe.did_write(sent)
-        return sent
+        return max(sent, pieces * _PIECE_COST)
 
     def _send_file(self) -> int:
         try:
@@ -497,7 +523,11 @@ class EventPipe:
         self._turn()
 
     def abandon(self, error: PipeError) -> None:
-        """End at once, uncleanly, because of C{error}; what is buffered is dropped. Does nothing after the end."""
+        """
+        End at once, uncleanly, because of C{error}; what is buffered is dropped. After the end it does nothing.
+
+        @raise TypeError: C{error} is no C{PipeError}.
+        """
         if not self._ended:
             self._pipe.did_break(error)
             self._turn()

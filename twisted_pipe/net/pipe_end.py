@@ -56,7 +56,9 @@ class PipeEnd(Protocol):
         if self.source_of is None:
             self.early += data
             self.transport.pauseProducing()  # type: ignore[union-attr]
-        else:
+        elif (
+            not self.source_of.ended
+        ):  # else nobody takes it; it is read all the same: closing with bytes unread is a reset
             self.source_of.write(data)
 
     def readConnectionLost(self) -> None:

@@ -50,7 +50,7 @@ class RateLimit:
         elif self._pacer is None:
             self._pacer = Pacer(rate, self._clock.seconds())
         else:
-            self._pacer.rate = rate
+            self._pacer.change(rate, self._clock.seconds())
         if self.delayed:
             self.cancel()
             self._go_on()

@@ -63,6 +63,13 @@ class SocketSource:
         self.edge.reader = None
 
 
+def _copied(data: object) -> bytes:
+    """Bytes of memory that its owner may change."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"bytes are expected, not {type(data).__name__}")
+    return bytes(data)
+
+
 class ProducerSource:
     """
     Bytes that a producer pushed and the pipe has not yet taken.
@@ -84,10 +91,13 @@ class ProducerSource:
 
     def register(self, producer: Any, streaming: bool) -> None:
         """
-        C{IConsumer.registerProducer}.
+        C{IConsumer.registerProducer}. After the end of the stream it is stopped at once.
 
         @raise RuntimeError: there is one already.
         """
+        if self._ended:
+            producer.stopProducing()
+            return
         if self._producer is not None:
             raise RuntimeError(f"{self._producer!r} is registered already; {producer!r} cannot be")
         self._producer = producer
@@ -100,9 +110,12 @@ class ProducerSource:
         The producer's bytes.
 
         @raise PipeFinished: it has said that it ended.
+        @raise TypeError: they are none.
         """
         if self._ended:
             raise PipeFinished("bytes were written to the pipe after the end of the stream")
+        if type(data) is not bytes:
+            data = _copied(data)
         if not data:
             return
         if self._pending and self._streaming and not self._paused and self._producer is not None:

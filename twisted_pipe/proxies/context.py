@@ -21,7 +21,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 
-from twisted_pipe.interfaces import Direction, FilterContext, NamedFilter
+from twisted_pipe.errors import FilterFailed
+from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.proxies.settings import ProxySettings
@@ -72,7 +73,7 @@ class ProxyContext:
         @param client: the client's transport, whose addresses they are told.
         @param upstream: that of the upstream.
         @param name: what the log calls the connection.
-        @raise Exception: whatever a filter raises when it is built.
+        @raise twisted_pipe.errors.FilterFailed: one cannot be built.
         """
         factories = self.settings.filters_of(direction)
         if not factories:
@@ -85,10 +86,7 @@ class ProxyContext:
             connection=name,
             clock=self.clock,
         )
-        return [
-            NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
-            for factory in factories
-        ]
+        return [_build(factory, context) for factory in factories]
 
     def pipe(
         self,
@@ -122,3 +120,10 @@ class ProxyContext:
             keep_open=keep_open,
             name=name,
         )
+
+
+def _build(factory: IPipeFilterFactory, context: FilterContext) -> NamedFilter:
+    try:
+        return NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
+    except BaseException as error:
+        raise FilterFailed(str(factory.name), error) from error

@@ -315,7 +315,11 @@ class TcpSession:
         if self._closed:
             return
         response, request = self._response, self._request
-        if error is not None and self._why is None and not isinstance(error, Cancelled):
+        if (
+            error is not None
+            and self._why is None
+            and not (isinstance(error, Cancelled) or self._both_ended(way, error))
+        ):
             # a request's upstream is the client
             names = ("upstream", "client") if way is response else ("client", "upstream")
             self._why = error.describe(*names)
@@ -338,6 +342,14 @@ class TcpSession:
             # an upstream that takes no more may still have an answer to give: the response goes on
             if response.received:
                 self._let_upstream_go()
+
+    def _both_ended(self, way: _Way, error: PipeError) -> bool:
+        """Whether C{error} says only that a connection without halves (TLS) has ended its other direction, too."""
+        if way is not self._request:
+            return False
+        if error.side is Side.DOWNSTREAM:
+            return not can_half_close(self._upstream)  # how it ended, the response tells
+        return self._response.done and self._response.error is None and not can_half_close(self._client)
 
     def _abandon(self, way: _Way, error: PipeError) -> None:
         mover = way.mover

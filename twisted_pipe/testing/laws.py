@@ -16,6 +16,7 @@ import attrs
 from twisted.internet.task import Clock
 
 from twisted_pipe.errors import FilterFailed, UpstreamFailed
+from twisted_pipe.filters.discovery import parse_filter_spec
 from twisted_pipe.interfaces import FilterContext, OnFailure
 from twisted_pipe.limits import MIB
 from twisted_pipe.testing.cuts import as_read, many_cuts
@@ -82,6 +83,8 @@ def check_filter(
     """
     if hasattr(factory, "received") and not isinstance(factory, type):
         raise TypeError("a filter has but one life: its class, its plugin or another function of the context is needed")
+    if isinstance(factory, str):
+        factory = parse_filter_spec(factory)  # once: it looks at all that is installed
     check = _Check(factory, context or FilterContext(), read, most)
     check.empty(may_be_empty)
     for sample in [samples] if isinstance(samples, bytes) else samples:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from twisted_pipe.core.chain import FilterChain
+from twisted_pipe.core.chain import PAUSE, FilterChain
 
 __all__ = ["Waiting"]
 
@@ -46,11 +46,19 @@ class Waiting:
     def begin(self) -> None:
         """Wait for what the chain is suspended on, which may have come already."""
         suspension, timeout = self._chain.suspension, self._chain.timeout
+        if suspension is PAUSE:
+            self._chain.resume(None)
+            return
         self.count += 1
         self._note(f"waits for {suspension!r}")
-        awaited = suspension if hasattr(suspension, "addCallbacks") else ensureDeferred(_wait_for(suspension))
-        self._awaited = awaited
-        awaited.addCallbacks(self._resumed, self._failed, callbackArgs=(awaited,), errbackArgs=(awaited,))
+        try:
+            awaited = suspension if hasattr(suspension, "addCallbacks") else ensureDeferred(_wait_for(suspension))
+            self._awaited = awaited
+            awaited.addCallbacks(self._resumed, self._failed, callbackArgs=(awaited,), errbackArgs=(awaited,))
+        except Exception as error:  # it is no Deferred, only like one
+            self._awaited = None
+            self._over(error)
+            return
         if timeout and self._awaited is awaited:
             self._expiry = self._clock.callLater(timeout, self._expired, timeout)
 
