@@ -58,7 +58,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(shown, files)
         tests = sorted(path.stem for path in folder.glob("test_*.py"))
         self.assertEqual(len(tests), 3)
-        trial = [sys.executable, "-m", "twisted.trial", f"--temp-directory={self.mktemp()}", *tests]
+        trial = [sys.executable, "-m", "twisted.trial", f"--temp-directory={os.path.abspath(self.mktemp())}", *tests]
         path = os.pathsep.join([str(folder), *filter(None, sys.path)])
         ran = subprocess.run(trial, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
         self.assertEqual(ran.returncode, 0, ran.stdout[-2000:] + ran.stderr[-2000:])

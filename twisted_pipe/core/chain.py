@@ -17,12 +17,12 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from traceback import clear_frames
 from types import GeneratorType
 from typing import Any
 
 from twisted_pipe.core.asynchronous import output_of
 from twisted_pipe.core.buffers import Segment, Slab
+from twisted_pipe.core.frames import forget_locals
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.interfaces import NamedFilter, OnFailure
 
@@ -249,6 +249,7 @@ class FilterChain:
         """
         if stage.taken is None:
             raise failure
+        forget_locals(failure)
         self._problems.append(failure)
         broken = stage.filter
         try:
@@ -296,7 +297,12 @@ class FilterChain:
                 return next(output, _END)
             self._reply, self._error = _NOTHING, None
             if error is not None:
-                return output.throw(error)
+                before = error.__traceback__
+                try:
+                    return output.throw(error)
+                finally:
+                    # whoever keeps the error shall not keep the frames of the filter, and with them what that was lent
+                    error.__traceback__ = before
             if hasattr(output, "send"):
                 return output.send(reply)
             return reply if isinstance(reply, _BYTES) else next(output, _END)
@@ -365,7 +371,7 @@ class FilterChain:
             try:
                 stage.close()
             except BaseException as error:
-                clear_frames(error.__traceback__)
+                forget_locals(error)
                 self._problems.append(FilterFailed(stage.name, error))
             try:
                 stage.filter.stopped(reason)

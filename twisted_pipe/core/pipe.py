@@ -33,12 +33,12 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Sequence
-from traceback import clear_frames
 from typing import Any, NoReturn
 
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.disk import DiskRange, SpillQuota
+from twisted_pipe.core.frames import forget_locals
 from twisted_pipe.errors import BadConfiguration, FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
 from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
@@ -583,7 +583,7 @@ class Pipe:
                     segment.slab.lent = True
         self.disk.release()
         if self.error is not None:
-            _forget_locals(self.error)
+            forget_locals(self.error)
         problems = self.chain.stop(None if clean else self.error) if self.chain is not None else []
         while self._memory:
             self._release(self._memory.popleft())
@@ -640,13 +640,3 @@ class _ClosedPipe(Pipe):
         raise PipeFinished("the pipe has ended")
 
     read_view = read_views = passed_by = did_read = did_write = did_send_file = spill_begun = did_spill = _refuse  # type: ignore[assignment]
-
-
-def _forget_locals(error: BaseException) -> None:
-    """The frames of C{error} would keep views of lent memory alive as long as the error; its traceback stays readable."""
-    cause: BaseException | None = error
-    seen: list[BaseException] = []
-    while cause is not None and not any(cause is entry for entry in seen):
-        seen.append(cause)
-        clear_frames(cause.__traceback__)
-        cause = cause.__cause__ or cause.__context__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from traceback import clear_frames
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -11,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.core.chain import PAUSE
+from twisted_pipe.core.frames import forget_locals
 from twisted_pipe.core.pipe import Pipe
 
 __all__ = ["Awaiting"]
@@ -98,7 +98,7 @@ class Awaiting:
             self._go_on()
         elif failure.value is not None:
             # given up: nobody is to be told, and whoever keeps it shall not keep the filter's frames, and what that was lent
-            clear_frames(failure.value.__traceback__)
+            forget_locals(failure.value)
 
 
 async def _wait_for(awaitable: Any) -> Any:

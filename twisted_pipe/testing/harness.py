@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from traceback import clear_frames
 from typing import Any
 
 import attrs
 from twisted.internet.task import Clock
 
 from twisted_pipe.core.chain import FilterChain
+from twisted_pipe.core.frames import forget_locals
 from twisted_pipe.errors import FilterFailed, PipeFinished
 from twisted_pipe.filters.discovery import parse_filter_spec
 from twisted_pipe.interfaces import FilterContext, IPipeFilterFactory, NamedFilter, OnFailure
@@ -259,7 +259,7 @@ class FilterHarness:
         except Exception as error:
             self._note_broken(f"cancelling what it waits for raised {error!r}")
         for problem in self._chain.stop(reason):
-            _forget_locals(problem)
+            forget_locals(problem)
             self._note_broken(f"it raised when it was stopped: {problem}")
 
     # pulling
@@ -293,7 +293,7 @@ class FilterHarness:
             for _ in range(_MOST_WAITS):
                 piece = self._chain.pull()
                 for problem in self._chain.take_problems():
-                    _forget_locals(problem)
+                    forget_locals(problem)
                     self.bypassed.append(problem)
                     self.transcript.append(f"bypassed: {problem}")
                 if piece is not None:
@@ -320,7 +320,7 @@ class FilterHarness:
         return piece
 
     def _fail(self, failure: FilterFailed) -> None:
-        _forget_locals(failure)
+        forget_locals(failure)
         self.failure = failure
         self.transcript.append(f"failed: {failure}")
         self._to_raise = self._to_raise or failure
@@ -378,12 +378,3 @@ def _named(entry: Any, context: FilterContext) -> NamedFilter:
 def _context_of(entry: Any) -> FilterContext:
     context = getattr(entry, "context", None)
     return context if isinstance(context, FilterContext) else FilterContext()
-
-
-def _forget_locals(error: BaseException | None) -> None:
-    """The frames that an error went through would keep views of the input alive; its traceback stays readable."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

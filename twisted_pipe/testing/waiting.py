@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from traceback import clear_frames
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -12,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from twisted_pipe.core.chain import PAUSE, FilterChain
+from twisted_pipe.core.frames import forget_locals
 
 __all__ = ["Waiting"]
 
@@ -98,7 +98,7 @@ class Waiting:
             self.stop()
             self._over(failure.value or RuntimeError("a failure without an exception"))
         elif failure.value is not None:
-            clear_frames(failure.value.__traceback__)  # as a pipe does it
+            forget_locals(failure.value)  # as a pipe does it
 
     def _over(self, error: BaseException) -> None:
         before = error.__traceback__
