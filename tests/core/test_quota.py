@@ -51,7 +51,34 @@ class QuotaTests(SynchronousTestCase):
         second.added(30)
         self.assertEqual((first.room, second.room), (0, 0))
         first.took(50)
-        self.assertEqual((first.room, second.room, quota.used), (50, 50, 50))
+        self.assertEqual((first.room, second.room, quota.used), (0, 0, 100), "no part of a file is given back")
+        first.took(20)
+        self.assertEqual((first.room, second.room, quota.used), (70, 50, 30))
+
+    def test_a_file_that_was_sent_is_given_back(self) -> None:
+        quota = SpillQuota(100)
+        disk = DiskRange(80, 10, quota)
+        for _ in range(7):
+            disk.added(10)
+        disk.took(39)
+        self.assertEqual(quota.used, 40)
+        disk.took(1)
+        self.assertEqual(quota.used, 30)
+        disk.took(30)
+        self.assertEqual(quota.used, 0)
+
+    def test_files_are_small_where_the_quota_is(self) -> None:
+        """Else what one pipe still has of a file would keep all others from the disk."""
+        self.assertEqual(DiskRange(1 << 30, quota=SpillQuota(64 << 20)).piece, 8 << 20)
+        self.assertEqual(DiskRange(1 << 30, quota=SpillQuota(1)).piece, 1 << 20)
+        self.assertEqual(DiskRange(1 << 30, quota=SpillQuota(1 << 40)).piece, 128 << 20)
+
+    def test_what_is_kept_is_no_spill(self) -> None:
+        quota = SpillQuota(100)
+        disk = DiskRange(0, quota=quota, keep=True)
+        disk.added(70)
+        disk.took(30)
+        self.assertEqual(quota.used, 40)
 
     def test_each_range_has_one_of_its_own_otherwise(self) -> None:
         first, second = DiskRange(80), DiskRange(80)

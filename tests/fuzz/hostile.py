@@ -252,8 +252,7 @@ class Life:
                 self.written()
                 happened = True
             if self.quota.limit:
-                held = pipe.disk.outstanding + (pipe.disk.reserved or 0)
-                before, self.others = self.others, rng.randint(0, max(self.quota.limit - held, 0))
+                before, self.others = self.others, rng.randint(0, max(self.quota.limit - self.on_disk, 0))
                 self.quota.used += self.others - before
                 happened = happened or self.others < before
             if self.breaks and rng.random() < (0.1 if self.cacheable else 0.02):
@@ -422,13 +421,19 @@ class Life:
         self.check(self.whole[checked : len(out)] == out[checked:], "lost, repeated or reordered bytes")
         self.checked = len(out)
 
+    @property
+    def on_disk(self) -> int:
+        """Bytes on disk: all of a file from which not all was sent, but of one that is kept only what was not sent."""
+        disk = self.pipe.disk
+        sent = disk.read_offset if disk.keep else disk.read_offset // disk.piece * disk.piece
+        return disk.write_offset - sent + (disk.reserved or 0)
+
     def check_bounds(self) -> None:
         pipe, limits = self.pipe, self.limits
         self.check(pipe.slabs <= limits.slabs, "more slabs than it may")
         self.check(pipe.slabs == self.pool.in_use, "the pool counts other slabs")
         self.check(self.cacheable or pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
-        held = pipe.disk.outstanding + (pipe.disk.reserved or 0)
-        self.check(self.quota.used - self.others == held, "the quota counts other bytes")
+        self.check(self.quota.used - self.others == self.on_disk, "the quota counts other bytes")
         self.check(not self.quota.limit or self.quota.used <= self.quota.limit, "more on disk than all pipes may")
         piece = 40 * GROWTH ** len(self.filters)
         most = limits.memory + max(piece, limits.buffer_size) + 50

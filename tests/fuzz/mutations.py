@@ -214,7 +214,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "the quota does not know what was sent": (
         "disk",
-        "        self.quota.used -= count\n",
+        "        self.quota.used -= before - self._occupied\n",
         "",
     ),
     "the file ends where it was read": (

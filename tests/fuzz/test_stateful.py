@@ -319,8 +319,7 @@ class PipeMachine(RuleBasedStateMachine):
     @rule(count=st.sampled_from([0, 1, 50, ALL]), how=hows)
     def others_spill(self, count: int, how: How) -> None:
         """So much of the quota is theirs now."""
-        disk = self.pipe.disk
-        before, most = self.others, self.quota.limit - disk.outstanding - (disk.reserved or 0)
+        before, most = self.others, self.quota.limit - self.on_disk
         self.others = min(count, most)
         self.quota.used += self.others - before
         self.go_on(how)
@@ -493,6 +492,13 @@ class PipeMachine(RuleBasedStateMachine):
             self.promise(0 <= not_passed_on <= self.limits.buffer_size, "bytes are neither here nor there")
         self.look_at_memory()
 
+    @property
+    def on_disk(self) -> int:
+        """Bytes on disk: all of a file from which not all was sent, but of one that is kept only what was not sent."""
+        disk = self.pipe.disk
+        sent = disk.read_offset if disk.keep else disk.read_offset // disk.piece * disk.piece
+        return disk.write_offset - sent + (disk.reserved or 0)
+
     def look_at_memory(self) -> None:
         pipe, limits = self.pipe, self.limits
         self.promise(pipe.slabs == self.pool.in_use <= limits.slabs, "more slabs than it may, or than the pool knows")
@@ -500,7 +506,7 @@ class PipeMachine(RuleBasedStateMachine):
         self.promise(
             outstanding >= 0 and (self.cacheable or outstanding <= limits.file_size), "more on disk than it may"
         )
-        self.promise(used == self.others + outstanding + (pipe.disk.reserved or 0), "the quota counts other bytes")
+        self.promise(used == self.others + self.on_disk, "the quota counts other bytes")
         self.promise(used <= self.quota.limit or not self.quota.limit, "more on disk than all pipes may")
         most = limits.memory + max(40 * GROWTH ** len(self.filters), limits.buffer_size) + 20
         self.promise(0 <= pipe.memory_bytes <= most, "more output in memory than it may")

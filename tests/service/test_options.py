@@ -88,7 +88,13 @@ class MeaningTests(OptionsCase):
 
     def test_debug_events(self) -> None:
         self.assertFalse(self.configured().debug_events)
-        self.assertTrue(self.configured("--debug-events").debug_events)
+        options = PipeOptions()
+        options.parseOptions([*PLACES, "--debug-events"])
+        self.assertTrue(options.configuration(Engine(self).reactor).debug_events)
+        self.assertEqual(
+            self.refused("--debug-events"),
+            "--debug-events: '': must be left out on this reactor: only epollet can (twistd --reactor=epollet)",
+        )
 
     def test_worker_connections(self) -> None:
         self.assertEqual(self.configured().worker_connections, 0)

@@ -175,11 +175,6 @@ class StartTests(ServiceCase):
         self.assertTrue(lines[0].startswith("epoll add event: fd:"), lines)
         self.assertTrue(lines[-1].startswith("epoll: fd:"), lines)
 
-    def test_debug_events_on_another_reactor(self) -> None:
-        configuration = attrs.evolve(self.configuration(a=Now(Port(1))), debug_events=True)
-        PipeService(configuration, self.reactor).privilegedStartService()
-        self.assertFalse(hasattr(self.reactor, "loop"))
-
     def test_logs_what_is_off(self) -> None:
         configuration = self.configuration()
         for limits, words in (

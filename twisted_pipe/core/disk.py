@@ -23,7 +23,7 @@ class SpillQuota:
     How many bytes all pipes together may have on disk.
 
     @ivar limit: bytes; 0 for any number.
-    @ivar used: bytes that are outstanding now.
+    @ivar used: bytes that are on disk now, those of a piece that are not needed any more included.
     """
 
     __slots__ = ("limit", "used")
@@ -47,7 +47,7 @@ class DiskRange:
     @ivar reserved: bytes of a write that is under way (in a thread); None for none. Meanwhile the range does not start anew.
     @ivar keep: whether what was taken stays in the file, which then is one piece: it is being stored.
     @ivar limit: bytes that may be outstanding; 0 for none at all.
-    @ivar piece: bytes of one file, an eighth of the limit but at least 1 MiB.
+    @ivar piece: bytes of one file: an eighth of the limit, or of the quota if that is less, but at least 1 MiB.
     @ivar read_offset: where the oldest byte lies.
     @ivar write_offset: where the next byte goes.
     """
@@ -60,8 +60,8 @@ class DiskRange:
         self.keep = keep
         self.reserved: int | None = None
         self.limit = _ANY if keep else limit
-        self.piece = _ANY if keep else max(limit // _PIECES, smallest_piece)
         self.quota = quota if quota is not None else SpillQuota()
+        self.piece = _ANY if keep else max(min(limit, self.quota.limit or limit) // _PIECES, smallest_piece)
         self.read_offset = 0
         self.write_offset = 0
 
@@ -72,6 +72,11 @@ class DiskRange:
     def outstanding(self) -> int:
         """Bytes on disk that wait for the downstream."""
         return self.write_offset - self.read_offset
+
+    @property
+    def _occupied(self) -> int:
+        """Bytes that count for the quota: those of whole pieces, for no part of one is given back. What is kept is no spill."""
+        return self.outstanding if self.keep else self.write_offset - self.read_offset // self.piece * self.piece
 
     @property
     def readable(self) -> int:
@@ -102,7 +107,8 @@ class DiskRange:
 
     def took(self, count: int) -> None:
         """C{count} bytes, at most L{outstanding}, are not needed any more."""
+        before = self._occupied
         self.read_offset += count
-        self.quota.used -= count
         if self.read_offset == self.write_offset and not self.keep and self.reserved is None:
             self.read_offset = self.write_offset = 0
+        self.quota.used -= before - self._occupied

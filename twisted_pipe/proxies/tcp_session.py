@@ -480,17 +480,21 @@ class TcpSession:
         factory.context.group.release(self._server)
 
     def _close_transports(self, clean: bool) -> None:
-        """The client is told uncleanly of an unclean end; what it was sent before arrives all the same."""
+        """
+        The client is told uncleanly of an unclean end, unless it has had the whole response: then it is the request's end, and the
+        upstream's concern. What it was sent before arrives all the same.
+        """
         error = self._response.error
         clock, patience = self._factory.clock, self._factory.settings.limits.send_timeout
-        if not clean and error is not None and error.side is not Side.UPSTREAM:
-            abort(self._client)
-        elif not clean:
-            abort_when_sent(self._client, clock, patience)
-        elif self._request.error is not None:
-            close_when_sent(self._client, clock, patience)  # what it still sends would make a close a reset
-        else:
+        whole = self._response.done and error is None
+        if clean and self._request.error is None:
             self._client.loseConnection()
+        elif clean or whole:
+            close_when_sent(self._client, clock, patience)  # what it still sends would make a close a reset
+        elif error is not None and error.side is not Side.UPSTREAM:
+            abort(self._client)
+        else:
+            abort_when_sent(self._client, clock, patience)
         if self._upstream is not None:
             if clean:
                 self._upstream.loseConnection()

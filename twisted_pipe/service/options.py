@@ -67,7 +67,8 @@ class PipeOptions(Options):
         "A SIZE is a number of bytes, or with k, m or g (powers of 1024): 512, 16k, 1g. "
         "A TIME is a number of seconds, or with ms, s, m or h: 250ms, 1.5s, 10m. "
         "twisted-pipe ARGS is short for twistd --reactor=epollet --pidfile= -n pipe ARGS; "
-        "without -n, twistd pipe becomes a daemon."
+        "without -n, twistd pipe becomes a daemon. "
+        "twisted-pipe new-filter NAME writes the package of a new filter."
     )
 
     optFlags: ClassVar[list[list[Any]]] = [
@@ -337,7 +338,7 @@ class PipeOptions(Options):
             protocol=_plugin(PROTOCOLS, "protocol", self["protocol"]),
             balancer=_plugin(BALANCERS, "balancer", self["balancer"]),
             pid_file=self._pid_file(),
-            debug_events=bool(self["debug-events"]),
+            debug_events=self._debug_events(reactor),
             worker_connections=self._worker_connections(reactor),
             demo=bool(self["demo"]),
         )
@@ -423,6 +424,14 @@ class PipeOptions(Options):
 
     def _filters(self, option: str) -> tuple[IPipeFilterFactory, ...]:
         return tuple(_plugin(FILTERS, option, text) for text in self[option])
+
+    def _debug_events(self, reactor: Any) -> bool:
+        wanted = bool(self["debug-events"])
+        if wanted and not hasattr(reactor, "loop"):
+            raise BadConfiguration(
+                "--debug-events", "", "must be left out on this reactor: only epollet can (twistd --reactor=epollet)"
+            )
+        return wanted
 
     def _worker_connections(self, reactor: Any) -> int:
         count = parse_count("--worker-connections", self["worker-connections"])

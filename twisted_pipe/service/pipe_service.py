@@ -67,7 +67,7 @@ class PipeService(Service):
                 "--temp-path: {path} is memory (tmpfs): spilling there saves none; a directory on a disk is wanted",
                 path=spill.path,
             )
-        if self.configuration.debug_events and hasattr(self._reactor, "loop"):
+        if self.configuration.debug_events:
             self._reactor.loop.debug = self._debug
         failures: list[Failure] = []
         self._binding = Deferred.fromCoroutine(self._bind_all())

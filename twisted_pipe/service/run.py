@@ -1,5 +1,6 @@
 """
-The console script C{twisted-pipe ARGS}: C{twistd pipe ARGS} in the foreground, on our own reactor.
+The console script C{twisted-pipe ARGS}: C{twistd pipe ARGS} in the foreground, on our own reactor. And C{twisted-pipe new-filter},
+which runs nothing.
 
 It is also quieter than twistd where Twisted looks for plugins. That it could not save what it found is of no interest
 to who runs a proxy; and a drop-in that cannot be imported is a matter for the log, or for the one line about the filter
@@ -24,12 +25,22 @@ _NOISE = "Unable to write to plugin cache"
 
 def main() -> None:
     """Run until Ctrl-C. twistd installs the reactor itself, so nothing may have imported one before."""
+    if sys.argv[1:2] == ["new-filter"]:
+        _new_filter(sys.argv[2:])
+        return
     # Until the log begins, it keeps everything and prints what is critical to the sys.stderr of when it was imported.
     with redirect_stderr(io.StringIO()):
         from twisted.scripts import twistd
 
     sys.argv = [*_TWISTD, *sys.argv[1:]]
     twistd.run()
+
+
+def _new_filter(arguments: list[str]) -> None:
+    with redirect_stderr(io.StringIO()):
+        from twisted_pipe.service.new_filter import new_filter
+
+    new_filter(arguments)
 
 
 def quiet_log() -> ILogObserver:

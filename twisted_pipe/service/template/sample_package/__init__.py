@@ -1,0 +1,1 @@
+"""A filter for twisted_pipe: a prefix before every line."""
