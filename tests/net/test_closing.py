@@ -13,7 +13,10 @@ from zope.interface import implementer
 
 from tests.net.fakes import Engine, HalfCloseRecorder, MemoryTransport
 from tests.net.tls import TlsPair
-from twisted_pipe.net.closing import abort, abort_when_sent, half_close
+from twisted_pipe.errors import Side
+from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent, half_close
+from twisted_pipe.net.driver import EventPipe
+from twisted_pipe.net.edge import edge_of
 
 
 class OnlyLose:
@@ -181,3 +184,34 @@ class AbortWhenSentTests(SynchronousTestCase):
         wrapper.makeConnection(raw)
         abort_when_sent(wrapper, Clock(), 60)
         self.assertEqual(raw.ends, ["lose"])
+
+
+class GoneTests(SynchronousTestCase):
+    """What is done to a transport that is gone, on the reactor's own transports."""
+
+    def setUp(self) -> None:
+        self.engine = Engine(self)
+        self.transport, self.peer = self.engine.connect()
+        self.peer.close()
+        self.engine.settle()
+        self.assertTrue(self.transport.disconnected)
+
+    def test_closing_does_nothing(self) -> None:
+        half_close(self.transport)
+        close_when_sent(self.transport, self.engine.reactor, 1)
+        abort_when_sent(self.transport, self.engine.reactor, 1)
+        abort(self.transport)
+        self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+
+    def test_there_is_no_socket_to_work_on(self) -> None:
+        self.assertIsNone(edge_of(self.transport))
+
+    def test_a_pipe_to_it_fails(self) -> None:
+        pipe = EventPipe(None, self.transport, clock=self.engine.reactor)
+        outcome = self.successResultOf(pipe.done)
+        self.assertEqual(outcome.error.side, Side.DOWNSTREAM)
+
+    def test_a_pipe_from_it_fails(self) -> None:
+        pipe = EventPipe(self.transport, StringTransport(), clock=self.engine.reactor)
+        outcome = self.successResultOf(pipe.done)
+        self.assertEqual(str(outcome.error), "the connection is gone")

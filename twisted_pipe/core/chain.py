@@ -33,8 +33,9 @@ _BYTES = (bytes, bytearray, memoryview)
 
 #: Pieces without a byte in a row that one call may yield, and one more for each byte that it got.
 _MOST_EMPTY = 1000
-#: Pieces that come to nothing, before the chain asks for a pause.
-_MOST_IN_VAIN = 10_000
+#: How much a chain does before it asks for a pause, in bytes that filters put out, and what each piece costs besides.
+_MOST_WORK = 4 * 1024 * 1024
+_PIECE_WORK = 400
 #: Bytes that a filter which may be bypassed can take before its first output; they are kept until then.
 BYPASS_BYTES = 64 * 1024
 
@@ -90,7 +91,7 @@ class _Stage:
             else:
                 self.taken += data
         self.most_empty = _MOST_EMPTY + len(data)
-        self.begin("received", memoryview(data).toreadonly())
+        self.begin("received", (data if type(data) is memoryview else memoryview(data)).toreadonly())
 
     def begin(self, call: str, *arguments: Any) -> None:
         self.call = call
@@ -108,7 +109,6 @@ class _Stage:
     def end_call(self) -> None:
         self.output = None
         self.empty = 0
-        self.most_empty = _MOST_EMPTY
         if self.phase is _Phase.NEW:
             self.phase = _Phase.OPEN
         elif self.phase is _Phase.ENDING:
@@ -136,6 +136,10 @@ class _Stage:
         self.output = iter((bytes(taken),) if taken else ())
 
 
+class _Untold(Exception):
+    """Output cannot be told that what it waits for has failed."""
+
+
 class _Pause:
     def __repr__(self) -> str:
         return "<a pause>"
@@ -144,7 +148,6 @@ class _Pause:
 #: What a chain is suspended on after much work that came to nothing: it goes on as soon as others have had their turn.
 PAUSE = _Pause()
 _END = object()
-_NOTHING = object()
 
 
 class FilterChain:
@@ -152,6 +155,7 @@ class FilterChain:
     @ivar raw: the input, segments in order; the pipe appends, the chain takes.
     @ivar ending: set by the pipe when no more input will come and the stream ended cleanly.
     @ivar finished: whether all output, that of C{ended} included, was pulled.
+    @ivar lent: the slab whose memory the filters work on, and of which their output may be slices.
     @ivar suspension: what the chain waits for, None if it does not.
     """
 
@@ -163,20 +167,17 @@ class FilterChain:
         self.raw: deque[Segment] = deque()
         self.ending = False
         self.finished = False
+        self.lent: Slab | None = None
         self.suspension: Any = None
         self._problems: list[FilterFailed] = []
         self._stages = [_Stage(entry) for entry in filters]
         self._release = release
         self._input: Segment | None = None
-        self._reply: Any = _NOTHING
+        self._told = False  # whether what was waited for has come (or failed), and the filter is to be told
+        self._reply: Any = None
         self._error: BaseException | None = None
         self._stopped = False
-        self._in_vain = 0
-
-    @property
-    def lent(self) -> Slab | None:
-        """The slab whose memory the filters work on, and of which their output may be slices."""
-        return None if self._input is None else self._input.slab
+        self._work = 0
 
     @property
     def idle(self) -> bool:
@@ -206,37 +207,43 @@ class FilterChain:
                             return None
                         index -= 1
                     continue
-                item = self._advance(stage)
+                if self._told:
+                    item = self._tell(stage)
+                else:
+                    try:
+                        item = next(stage.output, _END)
+                    except BaseException as error:
+                        raise FilterFailed(stage.name, error) from error
                 if item is _END:
                     stage.end_call()
                     if index == 0 and self._input is not None:
                         used, self._input = self._input, None
+                        self.lent = None
                         self._release(used)
                     index = min(index + 1, last) if stage.phase is _Phase.ENDED else index
                     continue
                 if type(item) is memoryview:
                     item = self._plain(stage, item)
-                elif type(item) is bytes:
-                    pass
-                elif isinstance(item, _BYTES):
-                    item = bytes(memoryview(item))  # what may yet change, or says of itself what it is not
-                else:
-                    self._check(stage, item)
-                    self.suspension = item
-                    return None
+                elif type(item) is not bytes:
+                    exact = self._exact(stage, item)
+                    if exact is None:
+                        self.suspension = item
+                        return None
+                    item = exact
+                self._work += len(item) + _PIECE_WORK
                 if len(item):
                     stage.empty = 0
                     stage.taken = None
                     if index == last:
+                        if self._work >= _MOST_WORK:
+                            self._rest()
                         return item
                     index += 1
                     stages[index].receive(item)
                 else:
                     stage.count_empty()
-                self._in_vain += 1
-                if self._in_vain > _MOST_IN_VAIN:
-                    self._in_vain = 0
-                    self.suspension = PAUSE
+                if self._work >= _MOST_WORK:
+                    self._rest()
                     return None
             except FilterFailed as failure:
                 self._bypass(stages[index], failure)
@@ -275,57 +282,63 @@ class FilterChain:
             stage.begin("started")
         elif index == 0 and self.raw:
             self._input = segment = self.raw.popleft()
-            if segment.slab is not None:
-                segment.slab.lent = True
+            slab = self.lent = segment.slab
+            if slab is not None:
+                slab.lent = True
             stage.receive(segment.data)
         elif self.ending if index == 0 else self._stages[index - 1].phase is _Phase.ENDED:
             stage.phase = _Phase.ENDING
+            stage.most_empty = _MOST_EMPTY
             stage.begin("ended")
         else:
             return False
         return True
 
-    def _advance(self, stage: _Stage) -> Any:
-        """The next item of the stage's output, or C{_END}."""
+    def _tell(self, stage: _Stage) -> Any:
+        """What it waited for has come, or failed: the next item of the stage's output, or C{_END}."""
         output: Any = stage.output
         reply, error = self._reply, self._error
-        if error is not None and not hasattr(output, "throw"):
-            self._reply, self._error = _NOTHING, None
-            raise FilterFailed(stage.name, error) from error
+        self._told, self._reply, self._error = False, None, None
         try:
-            if reply is _NOTHING and error is None:
-                return next(output, _END)
-            self._reply, self._error = _NOTHING, None
             if error is not None:
                 before = error.__traceback__
                 try:
-                    return output.throw(error)
+                    return getattr(output, "throw", self._untold)(error)
                 finally:
                     # whoever keeps the error shall not keep the frames of the filter, and with them what that was lent
                     error.__traceback__ = before
             if hasattr(output, "send"):
                 return output.send(reply)
             return reply if isinstance(reply, _BYTES) else next(output, _END)
+        except _Untold:
+            raise FilterFailed(stage.name, error) from error
         except StopIteration:
             return _END
         except BaseException as problem:
             raise FilterFailed(stage.name, problem) from problem
 
+    def _rest(self) -> None:
+        """It has worked for long enough."""
+        self._work = 0
+        self.suspension = PAUSE
+
     @staticmethod
-    def _check(stage: _Stage, item: Any) -> None:
+    def _exact(stage: _Stage, item: Any) -> bytes | None:
         """
-        @raise FilterFailed: it is nothing that can be waited for.
+        The bytes in C{item}, which may yet change, or say of itself what it is not; None if it is to be waited for.
+
+        @raise FilterFailed: it is neither.
         """
         try:
+            if isinstance(item, _BYTES):
+                return bytes(memoryview(item))
             # addCallbacks: what is like a Deferred, though it cannot be awaited
-            waits = hasattr(item, "__await__") or hasattr(item, "addCallbacks")
-        except Exception as error:
+            if not isinstance(item, type) and (hasattr(item, "__await__") or hasattr(item, "addCallbacks")):
+                return None
+        except BaseException as error:
             raise FilterFailed(stage.name, error) from error
-        if isinstance(item, type) or not waits:
-            what = (
-                f"{stage.call}() yielded {type(item).__name__}; bytes, a slice of the input or a Deferred is expected"
-            )
-            raise FilterFailed(stage.name, what)
+        what = f"{stage.call}() yielded {type(item).__name__}; bytes, a slice of the input or a Deferred is expected"
+        raise FilterFailed(stage.name, what)
 
     @property
     def names(self) -> list[str]:
@@ -342,16 +355,20 @@ class FilterChain:
         """Seconds that the filter which suspended the chain may wait, 0 for ever."""
         return next((stage.timeout for stage in reversed(self._stages) if stage.output is not None), 0.0)
 
+    @staticmethod
+    def _untold(error: BaseException) -> Any:
+        raise _Untold
+
     def resume(self, result: Any) -> None:
         """What the chain waited for came: the next pull goes on with it."""
         paused, self.suspension = self.suspension is PAUSE, None
         if not paused:
-            self._reply = result
+            self._told, self._reply = True, result
 
     def throw(self, error: BaseException) -> None:
         """What the chain waited for failed: the next pull raises it in the filter."""
         self.suspension = None
-        self._error = error
+        self._told, self._error = True, error
 
     def take_problems(self) -> list[FilterFailed]:
         """Failures that ended nothing, of filters that were bypassed or stopped: to be logged; there is nobody else to tell."""

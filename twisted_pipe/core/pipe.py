@@ -302,31 +302,27 @@ class Pipe:
         assert chain is not None
         if self.upstream is Flow.ENDED and self._fed == self._filled:
             chain.ending = True
-        most, memory, pull = self.limits.memory, self._memory, chain.pull
+        most, memory, pull, small = self.limits.memory, self._memory, chain.pull, self._small
         try:
             while self._memory_bytes < most and len(memory) < MOST_SEGMENTS:
                 item = pull()
                 if item is None:
                     return True
-                segment = self._segment(item, chain.lent)
+                slab = chain.lent
+                if type(item) is memoryview and slab is not None and item.obj is slab.data and len(item) >= small:
+                    slab.holders += 1
+                    memory.append(Segment(item, slab))  # a slice of what it was lent: nothing is copied
+                    self._memory_bytes += len(item)
+                elif type(item) is memoryview and type(item.obj) is bytes:
+                    self._put(Segment(item))
+                else:
+                    # bytes, or what might yet change; or a small slice, which would keep a whole buffer
+                    self._put(Segment(item if type(item) is bytes else bytes(item)))
                 item = None  # it may be a view of a buffer that the next pull gives back
-                self._put(segment)
         except FilterFailed as error:
             self._break(error)
             return False
         return True
-
-    def _segment(self, item: Any, lent: Slab | None) -> Segment:
-        """What a filter put out: a slice of what it was lent (small ones are copied), bytes, or something that might yet change."""
-        if type(item) is memoryview:
-            if lent is not None and item.obj is lent.data:
-                if len(item) < self._small:
-                    return Segment(bytes(item))  # a slice would keep the whole buffer
-                lent.holders += 1
-                return Segment(item, lent)
-            if type(item.obj) is bytes:
-                return Segment(item)
-        return Segment(item if type(item) is bytes else bytes(item))
 
     def _put(self, segment: Segment) -> None:
         self._memory.append(segment)

@@ -102,6 +102,11 @@ class BareSocket(EdgeSocket):
     def log_prefix(self) -> str:
         return self.logstr
 
+    @property
+    def disconnected(self) -> bool:
+        """Whether it is closed."""
+        return not self.open
+
     def edge_socket(self) -> BareSocket:
         """Itself."""
         return self

@@ -36,7 +36,12 @@ def can_half_close(transport: Any) -> bool:
 
 
 def half_close(transport: Any) -> None:
-    """Everything was sent and no more comes; what the peer sends may still be read. Closes where there are no halves."""
+    """
+    Everything was sent and no more comes; what the peer sends may still be read. Closes where there are no halves, and does nothing
+    to one that is gone.
+    """
+    if _is_gone(transport):
+        return
     if can_half_close(transport):
         transport.loseWriteConnection()
     else:
@@ -74,12 +79,18 @@ def close_when_sent(transport: Any, clock: Any, patience: float) -> None:
 
     @param patience: seconds without any progress to wait for that at most; 0 for ever.
     """
+    if _is_gone(transport):
+        return
     half_close(transport)
     edge = edge_of(transport) if getattr(transport, "connected", False) else None
     if edge is not None and (_ask(edge, termios.FIONREAD) or _ask(edge, termios.TIOCOUTQ) > _ONLY_THE_END):
         _Farewell(transport, edge, clock, patience, transport.loseConnection).look()
     else:
         transport.loseConnection()
+
+
+def _is_gone(transport: Any) -> bool:
+    return bool(getattr(transport, "disconnected", False))
 
 
 def _ask(edge: EdgeSocket, what: int) -> int:

@@ -159,6 +159,8 @@ class EventPipe:
         plain = not (named or store) and length is None
         if plain and source is not None and sink is not None and clock is source.transport.reactor:
             self._relay = Relay(source, sink, self, limits.memory, self._started)
+        if getattr(upstream, "disconnected", False):
+            self._pipe.did_fail(UpstreamFailed("the connection is gone"))  # its protocol will not say so any more
         self._sink.attach(self)  # a consumer that is gone says so at once
         if not self._ended:
             live_pipes.add(self)

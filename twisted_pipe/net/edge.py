@@ -282,10 +282,10 @@ class EdgeSocket(Readiness):
 def edge_of(transport: Any) -> EdgeSocket | None:
     """
     The socket of C{transport} to work on directly; None for one that has to be asked: those of other reactors, and TLS, whose
-    bytes are not the socket's.
+    bytes are not the socket's; and for one that is gone.
     """
     # of its class: TLSMemoryBIOProtocol and other wrappers hand on every attribute of the transport below them
-    if getattr(type(transport), "edge_socket", None) is None or transport.TLS:
+    if getattr(type(transport), "edge_socket", None) is None or transport.TLS or transport.disconnected:
         return None
     found: EdgeSocket = transport.edge_socket()
     return found

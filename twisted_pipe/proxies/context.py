@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter
@@ -35,6 +36,9 @@ class _QuietFactory(Factory):
     """Without Twisted's two log lines for each connection."""
 
     noisy = False
+
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -61,7 +65,7 @@ class ProxyContext:
         @return: fires with that protocol; fails as the endpoint does, or with C{twisted.internet.defer.TimeoutError}. May be
             cancelled.
         """
-        connecting: Deferred[Any] = server.endpoint.connect(_QuietFactory.forProtocol(protocol))
+        connecting: Deferred[Any] = maybeDeferred(server.endpoint.connect, _QuietFactory.forProtocol(protocol))
         if self.settings.connect_timeout:
             connecting.addTimeout(self.settings.connect_timeout, self.clock)
         return connecting
@@ -71,7 +75,7 @@ class ProxyContext:
         New filters for one direction of one connection.
 
         @param client: the client's transport, whose addresses they are told.
-        @param upstream: that of the upstream.
+        @param upstream: that of the upstream, None if there is none yet.
         @param name: what the log calls the connection.
         @raise twisted_pipe.errors.FilterFailed: one cannot be built.
         """
@@ -81,12 +85,19 @@ class ProxyContext:
         context = FilterContext(
             direction=direction,
             client=client.getPeer(),
-            upstream=upstream.getPeer(),
+            upstream=None if upstream is None else upstream.getPeer(),
             local=client.getHost(),
             connection=name,
             clock=self.clock,
         )
-        return [_build(factory, context) for factory in factories]
+        built: list[NamedFilter] = []
+        try:
+            built.extend(_build(factory, context) for factory in factories)
+        except FilterFailed as error:
+            for entry in built:
+                _stop(entry, error)
+            raise
+        return built
 
     def pipe(
         self,
@@ -127,3 +138,11 @@ def _build(factory: IPipeFilterFactory, context: FilterContext) -> NamedFilter:
         return NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
     except BaseException as error:
         raise FilterFailed(str(factory.name), error) from error
+
+
+def _stop(entry: NamedFilter, reason: BaseException) -> None:
+    """Tell a filter that was built and never started that it will not be."""
+    try:
+        entry.filter.stopped(reason)
+    except BaseException as error:
+        _log.error("{problem}", problem=FilterFailed(entry.name, error))

@@ -231,16 +231,15 @@ class TcpSession:
             from_upstream = self._relay(self._response, upstream, client, self._upstream_end)
         if factory.plain_request:
             from_client = self._relay(self._request, client, upstream, self._client_end)
-        response_filters = () if from_upstream else self._filters(Direction.RESPONSE)
-        request_filters = () if from_client else self._filters(Direction.REQUEST)
         # now, and not before: what either of them does may end the session
-        for way, relay, source, sink, filters, end in (
-            (self._response, from_upstream, upstream, client, response_filters, self._upstream_end),
-            (self._request, from_client, client, upstream, request_filters, self._client_end),
+        for way, relay, source, sink, end in (
+            (self._response, from_upstream, upstream, client, self._upstream_end),
+            (self._request, from_client, client, upstream, self._client_end),
         ):
             if self._closed or way.done:
                 continue
             if relay is None:
+                filters = self._filters(way.direction)
                 self._pipe(way, source, sink, filters, b"" if end is None else end.early)
             elif relay.source.readable:
                 relay.socket_ready()
@@ -359,6 +358,8 @@ class TcpSession:
             mover.stop()
             mover.source.reader = None
             self._way_done(way, mover.moved, 0, error)
+        elif not way.done:  # it has not begun
+            self._way_done(way, 0, 0, error)
 
     def _upstream_ended(self) -> None:
         """Nothing more is to be had from the upstream."""

@@ -1,0 +1,1 @@
+"""A protocol for twisted_pipe: several Redis servers as one."""
