@@ -277,9 +277,17 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(harness.advance(1).output, b"view\nbefore\n<reply>\nview\n")
 
     def test_generator_is_closed_with_the_pipe(self) -> None:
+        """At once, though somebody else knows it, too."""
         before = Waits.closed
-        harness = FilterHarness(Waits)
-        harness.feed(b"generator\n").stop()
+        known: list[Any] = []
+
+        class Known(LineFilter):
+            def line_received(self, line: bytes) -> Any:
+                known.append(Waits(self.context).generator())
+                return known[-1]
+
+        harness = FilterHarness(Known)
+        harness.feed(b"x\n").stop()
         self.assertEqual(Waits.closed, before + 1)
 
 

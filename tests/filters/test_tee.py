@@ -177,6 +177,10 @@ class RotationTests(TeeCase):
         harness.run(b"123456", b"7890ab", b"x" * 25, b"y")
         self.assertEqual(self.files(), {"copy": b"y", "copy.1": b"x" * 25, "copy.2": b"7890ab", "copy.3": b"123456"})
 
+    def test_an_empty_file_is_not_renamed(self) -> None:
+        self.tee(max_size=10).run(b"x" * 25)
+        self.assertEqual(self.files(), {"copy": b"x" * 25})
+
     def test_what_is_there_counts(self) -> None:
         self.path.write_bytes(b"12345678")
         self.tee(max_size=10).run(b"abc")

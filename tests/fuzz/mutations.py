@@ -69,8 +69,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "let a slab go while a slice of it waits": (
         "pipe",
-        "                lent.holders += 1\n                return Segment(item, lent)",
-        "                return Segment(item)",
+        "                    slab.holders += 1\n                    memory.append(Segment(item, slab))",
+        "                    memory.append(Segment(item))",
     ),
     "let the filling slab go without counting": (
         "pipe",
@@ -254,7 +254,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "forget the reply": (
         "chain",
-        "            self._reply = result\n",
+        "            self._told, self._reply = True, result\n",
         "            pass\n",
     ),
     "end filters out of turn": (
