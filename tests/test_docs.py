@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.filters.base import FilterPlugin
 from twisted_pipe.interfaces import FilterContext
+from twisted_pipe.testing import FilterHarness
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,6 +42,9 @@ class ListingTests(SynchronousTestCase):
         for listing in listings("docs/howto/filter.md"):
             exec(listing, names)
         names["test_upper"]()
+        self.assertEqual(FilterHarness(names["First"]).run(b"a", b"b"), b"-- here it begins --\nab")
+        self.assertEqual(FilterHarness(names["Stamped"]).run(b"a"), b"stampa")
+        self.assertEqual(FilterHarness(names["Comments"]).run(b"a\n#b\nc\n"), b"a\nc\n")
         output = names["Stamp"](FilterContext()).received(memoryview(b"data"))
         next(output)
         self.assertEqual([output.send(b"stamp"), bytes(next(output))], [b"stamp", b"data"])
@@ -63,6 +67,14 @@ class ListingTests(SynchronousTestCase):
         ran = subprocess.run(trial, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
         self.assertEqual(ran.returncode, 0, ran.stdout[-2000:] + ran.stderr[-2000:])
         self.assertIn("Ran 9 tests", ran.stdout)
+
+    def test_reference(self) -> None:
+        """Its pages say what the code says now; C{python docs/reference/generate.py} writes them anew."""
+        folder = ROOT / "docs" / "reference"
+        names: dict[str, Any] = {"__name__": "generate", "__file__": str(folder / "generate.py")}
+        exec((folder / "generate.py").read_text(), names)
+        for name, page in names["PAGES"].items():
+            self.assertEqual((folder / name).read_text(), page(), name)
 
     def test_links(self) -> None:
         """What a page links to is there."""

@@ -1,11 +1,16 @@
 """
-What a stalled client costs: C{python tests/benchmarks/stalled.py [--stall SECONDS] [--size MIB] [PEER...]}.
+What a stalled client costs: C{python tests/benchmarks/stalled.py [--clients N] [--stall SECONDS] [--size MIB] [PEER...]}.
 
-A client asks for 400 MiB, takes 1 MiB, stalls for 20 s, and takes the rest, through one proxy after the other: nginx with its
-proxied HTTP and with its stream module, Twisted's C{ReverseProxyResource} and C{portforward}, and C{twistd pipe}, with and
-without a disk. While it stalls it is looked how much memory the proxy (and its children) takes that it did not take before, how
-much its temporary files have on disk, and how long it holds its upstream: until the upstream has got rid of all, and until the
-connection between them is closed. Then whether every byte arrives.
+A client (or C{N}, each on its own connection) asks for 400 MiB, takes 1 MiB, stalls for 20 s, and takes the rest, through one
+proxy after the other: nginx with its proxied HTTP and with its stream module, Twisted's C{ReverseProxyResource} and
+C{portforward}, and C{twistd pipe}, with and without a disk. It is looked how much memory the proxy (and its children) takes that
+it did not take before, at most while the client stalls and at most until the end; how much its temporary files have on disk; how
+much the upstream has sent when the client goes on; and how long the proxy holds it: until it has sent all, and until the
+connection between them is closed. Then whether every byte arrives, and the end.
+
+Memory is what the processes have allocated themselves. What the kernel holds for their sockets and kernel pipes is not in it, nor
+is the cache of a file on disk. A process that has just started has some memory left over, which one client may fit into: what each
+costs is told by several. What an upstream has sent it has given to its own kernel.
 
 nginx is left out if it is not installed (C{apt-get install nginx-full}).
 """
@@ -30,15 +35,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+import twisted
 from commands import NGINX, QUIETLY, TWISTD, program
 from peers import free_port
-from usage import anonymous_kib
+from usage import anonymous_kib, descendants
 
 MIB = 1024 * 1024
-#: The body is this over and over. Its length is odd, so that no part of a body looks like another.
+#: The body is this over and over. Its length is a prime, so that no two buffers of a body look the same.
 BLOCK = random.Random(0).randbytes(MIB + 7)
 TWICE = BLOCK * 2
 TAKEN_AT_ONCE = MIB
+#: Seconds between two looks at the proxy. A look at a large process takes milliseconds.
+_LOOK = 0.01
 _START, _STOP, _PATIENCE = 15, 5, 60
 
 NGINX_HTTP = """
@@ -108,12 +116,14 @@ PEERS: dict[str, Callable[[int, int, Path], list[str]]] = {
 @attrs.define
 class Held:
     """
-    What the upstream saw of one request, in seconds from its beginning; None for what has not happened.
+    What the upstream saw of one request, in seconds from when it had the connection; None for what has not happened.
 
+    @ivar sent: the bytes of the body that it has written, in bytes.
     @ivar rid: when it had written everything.
     @ivar closed: when the proxy had closed the connection.
     """
 
+    sent: int = 0
     rid: float | None = None
     closed: float | None = None
 
@@ -150,11 +160,8 @@ class Upstream:
             try:
                 size = int(request.split()[1].lstrip(b"/"))
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % size)
-                at = 0
-                while at < size:
-                    part = content(at, min(256 * 1024, size - at))
-                    connection.sendall(part)
-                    at += len(part)
+                while held.sent < size:
+                    held.sent += connection.send(content(held.sent, min(256 * 1024, size - held.sent)))
                 held.rid = time.monotonic() - began
                 connection.shutdown(socket.SHUT_WR)
                 while connection.recv(65536):
@@ -171,19 +178,41 @@ def content(at: int, count: int) -> bytes:
 
 def disk_bytes(pid: int) -> int:
     """What the nameless files that C{pid} and its children have open take on disk."""
-    total = 0
-    for each in (pid, *children(pid)):
+    sizes = {}
+    for each in descendants(pid):
         for fd in Path(f"/proc/{each}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 status = os.stat(fd)
                 if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
-                    total += status.st_blocks * 512
-    return total
+                    sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(sizes.values())
 
 
-def children(pid: int) -> list[int]:
-    """Those that C{pid} has started."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+class Watch:
+    """
+    Looks at a proxy again and again, in a thread, until it is told to stop.
+
+    @ivar memory: the most KiB that it has taken beyond those at the beginning.
+    @ivar disk: the most bytes of temporary files.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = anonymous_kib(pid)
+        self.memory = self.disk = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        with contextlib.suppress(OSError):  # it is gone; whoever asks it for something will notice
+            while not self._over.wait(_LOOK):
+                self.memory = max(self.memory, anonymous_kib(self._pid) - self._before)
+                self.disk = max(self.disk, disk_bytes(self._pid))
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 class Answer:
@@ -223,48 +252,67 @@ class Answer:
         except OSError as error:
             self.problem = self.problem or f"{error} after {self._came / MIB:.1f} MiB"
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """After the last byte comes the end, and nothing else."""
+        try:
+            if not self.problem and self._socket.recv(1):
+                self.problem = "more than there is"
+        except OSError as error:
+            self.problem = f"{error} instead of the end"
         self._socket.close()
 
 
 @attrs.frozen
 class Cost:
     """
-    @ivar memory: KiB that it took more than before.
-    @ivar disk: bytes of temporary files.
-    @ivar rid: seconds after which the upstream was rid of all, None if that was not before the client went on.
-    @ivar closed: seconds after which its connection was closed, likewise.
-    @ivar problem: what was wrong with what the client got, if anything.
+    @ivar memory: KiB that it took more than before, at most while the clients stalled.
+    @ivar peak: the same until they had everything.
+    @ivar disk: bytes of temporary files, at most.
+    @ivar held: what the upstream had seen when the clients went on: the bytes of all requests, the times of the last.
+    @ivar problem: what was wrong with what a client got, if anything.
     """
 
     memory: int
+    peak: int
     disk: int
-    rid: float | None
-    closed: float | None
+    held: Held
     problem: str
 
 
-def measure(name: str, size: int, stall: float) -> Cost:
-    """One proxy and one stalled client."""
+def together(requests: list[Held]) -> Held:
+    """What they sent in all, and the latest that happened to one; None if it has not happened to every one."""
+
+    def last(times: list[float | None]) -> float | None:
+        happened = [each for each in times if each is not None]
+        return max(happened) if len(happened) == len(times) else None
+
+    sent = sum(each.sent for each in requests)
+    return Held(sent, last([each.rid for each in requests]), last([each.closed for each in requests]))
+
+
+def measure(name: str, clients: int, size: int, stall: float) -> Cost:
+    """One proxy and its stalled clients."""
     upstream = Upstream()
     with running(PEERS[name], upstream.port) as (pid, port):
         first = Answer(port, 8192)  # what any first request costs does not count
         first.take(8192)
-        first.close()
+        first.end()
         time.sleep(0.5)
-        before, memory, disk = anonymous_kib(pid), 0, 0
-        answer = Answer(port, size)
-        answer.take(TAKEN_AT_ONCE)
-        until = time.monotonic() + stall
-        while time.monotonic() < until:
-            memory = max(memory, anonymous_kib(pid) - before)
-            disk = max(disk, disk_bytes(pid))
-            time.sleep(0.05)
-        held = attrs.evolve(upstream.held[-1])  # as it is now
-        answer.take(size)
-        memory = max(memory, anonymous_kib(pid) - before)
-        answer.close()
-    return Cost(memory, disk, held.rid, held.closed, answer.problem)
+        watch = Watch(pid)
+        try:
+            answers = []
+            for _ in range(clients):
+                answers.append(Answer(port, size))
+                answers[-1].take(TAKEN_AT_ONCE)
+            time.sleep(stall)
+            memory, held = watch.memory, together(upstream.held[-clients:])
+            for answer in answers:
+                answer.take(size)
+                answer.end()
+        finally:
+            watch.stop()
+        anonymous_kib(pid)  # it lives
+    return Cost(memory, watch.memory, watch.disk, held, next((each.problem for each in answers if each.problem), ""))
 
 
 @contextmanager
@@ -299,8 +347,16 @@ def running(command: Callable[[int, int, Path], list[str]], upstream: int) -> It
                 process.wait(_STOP)
 
 
+def nginx_version() -> str:
+    """As it says it, e.g. C{nginx/1.22.1}."""
+    path = program("nginx")
+    if path is None:
+        return "no nginx"
+    return subprocess.run([path, "-v"], stderr=subprocess.PIPE, text=True, check=True).stderr.split()[-1]
+
+
 def seconds(value: float | None) -> str:
-    return "the whole time" if value is None else f"{value:.1f} s"
+    return "not yet" if value is None else f"{value:.1f} s"
 
 
 def main() -> int:
@@ -310,33 +366,41 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"default all: {', '.join(map(repr, PEERS))}")
+    parser.add_argument("--clients", type=int, default=1, help="how many stall at the same time [default: 1]")
     parser.add_argument("--stall", type=float, default=20, help="seconds that the client stalls [default: 20]")
     parser.add_argument("--size", type=int, default=400, help="MiB of the answer [default: 400]")
     options = parser.parse_args()
     for name in options.peers:
         if name not in PEERS:
             parser.error(f"{name!r} is no peer; peers are {', '.join(map(repr, PEERS))}")
-    if options.stall < 1 or options.size < 2:
-        parser.error("--stall must be at least 1, and --size at least 2")
+    if options.stall < 1 or options.size < 2 or options.clients < 1:
+        parser.error("--stall and --clients must be at least 1, and --size at least 2")
     version = platform.python_version()
-    print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Linux {platform.release()}, Python {version}")
-    print(f"\n{options.size} MiB; the client takes 1 MiB and stalls for {options.stall:g} s\n")
-    print(f"{'':22}{'memory':>12}{'disk':>12}{'upstream rid':>17}{'closed':>17}   then the client")
+    print(
+        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()},"
+        f" Python {version}, Twisted {twisted.__version__}, {nginx_version()}"
+    )
+    who = "the client takes 1 MiB and stalls"
+    if options.clients > 1:
+        who = f"{options.clients} clients take 1 MiB each and stall"
+    print(f"\n{options.size} MiB; {who} for {options.stall:g} s\n")
+    print(f"{'':22}{'memory':>11}{'to the end':>12}{'disk':>9}{'upstream sent':>15}{'rid':>9}{'closed':>9}   then")
     wrong = 0
     for name in options.peers or PEERS:
         if name.startswith("nginx") and program("nginx") is None:
             print(f"{name:22}is not installed")
             continue
         try:
-            cost = measure(name, options.size * MIB, options.stall)
-        except RuntimeError as error:
+            cost = measure(name, options.clients, options.size * MIB, options.stall)
+        except (RuntimeError, OSError) as error:
             print(f"{name:22}{error}")
             wrong += 1
             continue
         wrong += bool(cost.problem)
         print(
-            f"{name:22}{cost.memory / 1024:>8.1f} MiB{cost.disk / MIB:>8.0f} MiB{seconds(cost.rid):>17}"
-            f"{seconds(cost.closed):>17}   {cost.problem or 'gets every byte'}",
+            f"{name:22}{cost.memory / 1024:>7.1f} MiB{cost.peak / 1024:>8.1f} MiB{cost.disk / MIB:>5.0f} MiB"
+            f"{cost.held.sent / MIB:>11.0f} MiB{seconds(cost.held.rid):>9}{seconds(cost.held.closed):>9}"
+            f"   {cost.problem or 'gets every byte'}",
             flush=True,
         )
     return 1 if wrong else 0

@@ -8,7 +8,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["anonymous_kib", "cpu_seconds", "file_limit", "raise_file_limit"]
+__all__ = ["anonymous_kib", "cpu_seconds", "descendants", "file_limit", "raise_file_limit"]
 
 #: More files than any case opens; a hard limit may be a billion.
 _ENOUGH = 65536
@@ -21,7 +21,7 @@ def cpu_seconds(pid: int) -> float:
     From C{/proc/PID/task/*/schedstat}: nanoseconds on a processor, exact.
     """
     total = 0
-    for each in _descendants(pid):
+    for each in descendants(pid):
         for task in Path(f"/proc/{each}/task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
@@ -34,7 +34,7 @@ def anonymous_kib(pid: int) -> int:
     From C{/proc/PID/smaps_rollup}. The system's own memory for their sockets is not in it.
     """
     total = 0
-    for each in _descendants(pid):
+    for each in descendants(pid):
         for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
             if line.startswith("Anonymous:"):
                 total += int(line.split()[1])
@@ -53,8 +53,9 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (file_limit(), hard))
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
+    """C{pid}, its children, and theirs."""
     yield pid
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            yield from _descendants(int(child))
+            yield from descendants(int(child))

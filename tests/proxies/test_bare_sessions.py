@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import socket
+import termios
+from array import array
 from itertools import permutations
 from random import Random
 
@@ -148,6 +152,44 @@ class SessionTests(BareCase):
         client.read()
         self.assertTrue(client.reset)
         self.assertIn("upstream: Connection reset by peer", self.lines(logs))
+        self.assert_over()
+
+    def test_an_early_answer_to_a_slow_client_ends_cleanly(self) -> None:
+        """
+        An upstream that gives all of its answer and its end, and then closes without having read the request: that broke the
+        request, and the answer is whole. It ends as it would have without the request, with whichever way over first.
+        """
+        client, server = self.pair()
+        answer = os.urandom(600 << 10)
+        self.pour(client, bytes(1 << 22))
+        self.assertEqual(self.pour(server, answer), len(answer))
+        server.half_close()
+        unsent = array("i", [0])
+
+        def all_is_here() -> bool:  # else the reset drops it
+            self.engine.advance(0.02)  # the relay waits that long for its client
+            fcntl.ioctl(server.socket.fileno(), termios.TIOCOUTQ, unsent)
+            return unsent[0] == 0
+
+        self.settle_until(all_is_here)
+        server.close()
+        self.settle_until(lambda: self.session._request.done)
+        self.assertFalse(self.session._response.done)
+        found = b""
+        for _ in range(500):
+            found += client.read()
+            if client.ended or client.reset:
+                break
+            self.engine.advance(0.1)
+            select.select([client.socket], [], [], 0.002)
+        self.assertTrue(found == answer, f"{len(found)} bytes")
+        self.assertTrue(client.ended)
+
+        def nobody_is_left() -> bool:  # the client's kernel takes its time to say that it has the end
+            self.engine.advance(1, 0.1)
+            return bool(self.engine.statistics.registered == self.registered)
+
+        self.settle_until(nobody_is_left)
         self.assert_over()
 
     def test_client_reset(self) -> None:

@@ -1,0 +1,45 @@
+"""
+Write the pages of this folder that tell what the code says of itself: C{python docs/reference/generate.py}.
+
+A test compares them, so they cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted_pipe.filters.discovery import FILTERS
+from twisted_pipe.plugin.manual import describe_all
+from twisted_pipe.proxies.protocol import PROTOCOLS
+from twisted_pipe.service.options import PipeOptions
+from twisted_pipe.upstream.balancer import BALANCERS
+
+HERE = Path(__file__).parent
+
+
+def command() -> str:
+    """The help of the command."""
+    usage = PipeOptions().getUsage(width=80)
+    # the plugins have a page of their own, and may be more than the bundled ones
+    usage = re.sub(r"\n\w+s \(--help-plugins says more\):\n(?:  .*\n)+", "", usage)
+    title = "# twistd pipe\n\n`twisted-pipe ARGS` is `twistd --reactor=epollet --pidfile= -n pipe ARGS`."
+    return f"{title}\n\n```\n{usage.strip()}\n```\n"
+
+
+def plugins() -> str:
+    """The bundled protocols, balancers and filters."""
+    page = ["# Bundled protocols, balancers and filters\n\nAs `twisted-pipe --help-plugins` shows them.\n"]
+    for kind in (PROTOCOLS, BALANCERS, FILTERS):
+        entries = describe_all(kind).split("\n\n")
+        kept = [each for each in entries if "twisted.plugins.twisted_pipe_" in each or each.startswith("Every ")]
+        text = re.sub(r"\n    from .*", "", "\n\n".join(kept))
+        page.append(f"## {kind.noun.capitalize()}s\n\n```\n{text}\n```\n")
+    return "\n".join(page)
+
+
+PAGES = {"command.md": command, "plugins.md": plugins}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page())
