@@ -27,6 +27,7 @@ from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import find_filter, parse_filter_spec
 from twisted_pipe.interfaces import FilterContext, IPipeFilterFactory, NamedFilter
 from twisted_pipe.limits import DEFAULT_LIMITS
+from twisted_pipe.testing import FilterHarness
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -39,6 +40,7 @@ MIB = 1 << 20
 TEXT_BYTES = 4 * MIB
 PIPE_CHUNKS = 20_000
 SEARCH_CHUNKS = 4_000
+BROTLI = 5
 NEEDLE = "needle-that-is-not-there"
 
 #: What does one peer's work once, for its CPU time to be taken.
@@ -182,6 +184,43 @@ def substitute() -> tuple[Work, Work]:
     return partial(through_chain, factory, chunks), partial(through_chain, parse_filter_spec("pass"), chunks)
 
 
+def throughput(spec: str, encoded: Callable[[bytes], bytes] = bytes) -> tuple[Work, Work]:
+    """
+    A filter on its own, beside C{pass}.
+
+    @param encoded: what it is given of the text.
+    """
+    chunks = chunks_of(encoded(text()))
+    return partial(through_chain, parse_filter_spec(spec), chunks), partial(
+        through_chain, parse_filter_spec("pass"), chunks
+    )
+
+
+def chunked(data: bytes) -> bytes:
+    """In HTTP/1.1 chunks of 4 KiB."""
+    pieces = (data[at : at + 4096] for at in range(0, len(data), 4096))
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def brotli(data: bytes) -> bytes:
+    return FilterHarness(f"brotli:quality={BROTLI}").run(data)
+
+
+#: Each filter that has no case of its own: what it is told, and what it is given.
+OTHERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "upper": ("upper", bytes),
+    "replace": ("replace-bytes:find=ab:replace=xy", bytes),
+    "count": ("count", bytes),
+    "digest": ("digest", bytes),
+    "tee": ("tee:path=/dev/null", bytes),
+    "hexdump": ("hexdump:bytes=1:total=1", bytes),
+    "encode": ("chunked-encode", bytes),
+    "decode": ("chunked-decode", chunked),
+    "brotli": (f"brotli:quality={BROTLI}", bytes),
+    "unbrotli": ("unbrotli", brotli),
+}
+
+
 def ratio(ours: float, theirs: float) -> float:
     return ours / theirs
 
@@ -240,6 +279,15 @@ CASES: dict[str, Case] = {
         bar=500,
         at_least=True,
     ),
+    **{
+        name: Case(
+            title=f"{spec}, by itself",
+            unit="MB/s",
+            prepare=partial(throughput, spec, encoded),
+            figure=lambda ours, theirs: TEXT_BYTES / ours / 1e6,
+        )
+        for name, (spec, encoded) in OTHERS.items()
+    },
 }
 
 

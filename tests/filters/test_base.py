@@ -13,9 +13,9 @@ from zope.interface.verify import verifyObject
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter, at_least, option
-from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory
+from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory, OnFailure
 from twisted_pipe.plugin.declared import nearest, one_line
-from twisted_pipe.plugin.options import options_of
+from twisted_pipe.plugin.options import options_of, text_of
 from twisted_pipe.units import parse_count, parse_size
 
 
@@ -147,6 +147,25 @@ class ConfigureTests(SynchronousTestCase):
 
     def test_missing_option(self) -> None:
         self.assertEqual(self.refused("Full"), "filter sample: rate: None: has to be given: the rate")
+
+    def test_values_of_a_configuration_file(self) -> None:
+        """Numbers and booleans mean what their text means."""
+        typed = plugin("Full").configure({"rate": 1000, "size": 5})
+        self.assertEqual(typed, plugin("Full").configure({"rate": "1000", "size": "5"}))
+        self.assertEqual([text_of("x", value) for value in (True, False, 1.5, "on")], ["on", "off", "1.5", "on"])
+        self.assertEqual(plugin("Full").configure({"rate": 1, "filter_timeout": 2.5}).timeout, 2.5)
+        self.assertEqual(
+            self.refused("Full", rate=[1]), "filter sample: rate: [1]: must be text, a number, or true or false"
+        )
+
+    def test_common_options(self) -> None:
+        factory = plugin("Full").configure({"rate": "1", "on_failure": "bypass", "filter_timeout": "10s"})
+        self.assertEqual((factory.on_failure, factory.timeout), (OnFailure.BYPASS, 10.0))
+        self.assertEqual((plugin("Plain").on_failure, plugin("Plain").timeout), (OnFailure.ABORT, 60.0))
+        self.assertEqual(
+            self.refused("Plain", on_failure="ignore"),
+            "filter sample: on_failure: 'ignore': must be abort or bypass",
+        )
 
     def test_unknown_option_suggests_the_nearest(self) -> None:
         self.assertEqual(
