@@ -13,6 +13,7 @@ import attrs
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory, OnFailure
 from twisted_pipe.plugin.declared import ConfiguredPlugin, DeclaredPlugin
 from twisted_pipe.plugin.options import Option, at_least, between, one_of, option
@@ -49,8 +50,12 @@ class PipeFilter:
 
     A subclass with options is decorated with C{@attrs.define} and declares each with L{option}; one without needs nothing.
 
+    @cvar judges_options: whether one is built as soon as it is configured, so that what its constructor refuses is refused then:
+        options that make no sense together. It raises C{BadConfiguration} with the option's bare name, and knows no context yet.
     @ivar context: where this filter stands.
     """
+
+    judges_options: ClassVar[bool] = False
 
     context: FilterContext
 
@@ -74,18 +79,16 @@ class ConfiguredFilter(ConfiguredPlugin):
     What connections build filters from.
 
     @ivar on_failure: what the failure of one of its filters does.
-    @ivar timeout: seconds that one of its filters may wait for one Deferred, 0 for ever.
+    @ivar filter_timeout: seconds that one of its filters may wait for one Deferred, 0 for ever.
     """
 
     on_failure: OnFailure = _COMMON_OPTIONS["on_failure"].default
-    timeout: float = _COMMON_OPTIONS["filter_timeout"].default
+    filter_timeout: float = _COMMON_OPTIONS["filter_timeout"].default
 
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredFilter:
-        """The same filter with C{options} instead of those it has."""
-        return cast(FilterPlugin, self.plugin).configure(options)
-
-    def build(self, context: FilterContext) -> IPipeFilter:
-        return cast(IPipeFilter, self.make(context))
+    @property
+    def timeout(self) -> float:
+        """The same."""
+        return self.filter_timeout
 
 
 @implementer(IPlugin, IPipeFilterFactory)
@@ -96,6 +99,22 @@ class FilterPlugin(DeclaredPlugin):
     noun: ClassVar[str] = "filter"
     product: ClassVar[Any] = IPipeFilter
     common: ClassVar[Mapping[str, Option]] = _COMMON_OPTIONS
+    configured: ClassVar[Any] = ConfiguredFilter
+
+    def configure(self, options: Mapping[str, Any]) -> ConfiguredFilter:
+        """
+        As every plugin's; see L{PipeFilter.judges_options}.
+
+        @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
+            imported or built.
+        """
+        configured: ConfiguredFilter = DeclaredPlugin.configure(self, options)
+        if getattr(configured.plugin_class, "judges_options", False):
+            try:
+                configured.build(FilterContext())
+            except BadConfiguration as error:
+                raise BadConfiguration(self._called(error.name), error.value, error.expected) from error
+        return configured
 
     @property
     def on_failure(self) -> OnFailure:
@@ -106,18 +125,3 @@ class FilterPlugin(DeclaredPlugin):
     def timeout(self) -> float:
         """What it is by default."""
         return cast(float, self.common["filter_timeout"].default)
-
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredFilter:
-        """
-        Take options, and the defaults of the others.
-
-        @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
-            imported or built.
-        """
-        loaded = self.load()
-        values, common = self.parse(loaded, options)
-        return ConfiguredFilter(self, loaded, tuple(values.items()), common["on_failure"], common["filter_timeout"])
-
-    def build(self, context: FilterContext) -> IPipeFilter:
-        """A filter with all defaults."""
-        return self.configure({}).build(context)

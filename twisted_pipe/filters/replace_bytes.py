@@ -11,6 +11,8 @@ escapes of L{twisted_pipe.filters.escapes}, C{\n}, C{\r}, C{\t}, C{\0}, C{\xNN} 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
@@ -47,6 +49,8 @@ class ReplaceBytes(PipeFilter):
     @ivar find: the bytes that are replaced; have to be given.
     @ivar replace: what each of them becomes; as many.
     """
+
+    judges_options: ClassVar[bool] = True
 
     find: bytes = option(_ByteList(), help="the bytes to replace, each one only once")
     replace: bytes = option(_ByteList(), help="what each of them becomes; as many")

@@ -34,7 +34,7 @@ A pattern that takes long over some input blocks the reactor for as long.
 
 from __future__ import annotations
 
-from typing import Union
+from typing import ClassVar, Union
 
 import attrs
 
@@ -64,6 +64,8 @@ class Substitute(PipeFilter):
     @ivar look_behind: bytes of the longest match of a regular expression that is sure to be found. Default 4 KiB.
     @ivar max: the first how many matches are replaced. Default 0: all.
     """
+
+    judges_options: ClassVar[bool] = True
 
     find: str = option(parse_text, help=r"what to replace; with escapes: \n \r \t \0 \xNN \\")
     replace: str = option(parse_possibly_empty, default="", help="what takes its place; with escapes likewise")

@@ -33,6 +33,7 @@ class DeclaredPlugin:
     @cvar noun: what the kind is called, for errors: C{"filter"}.
     @cvar product: the interface that the class implements.
     @cvar common: the options that every plugin of this kind has.
+    @cvar configured: what L{configure} makes; it has a field for each of the common options.
     @ivar name: by which configuration finds it: lower case letters, digits and dashes.
     @ivar summary: one line for C{--help}.
     @ivar path: C{"package.module:Class"}, imported when it is first configured or built.
@@ -42,6 +43,7 @@ class DeclaredPlugin:
     noun: ClassVar[str]
     product: ClassVar[Any]
     common: ClassVar[Mapping[str, Option]] = {}
+    configured: ClassVar[Callable[..., Any]]
 
     name: str = attrs.field()
     summary: str
@@ -56,6 +58,21 @@ class DeclaredPlugin:
     def _check_path(self, field: attrs.Attribute[str], value: str) -> None:
         if not _PATH.fullmatch(value):
             raise BadConfiguration(f"{self.noun} {self.name}", value, 'must be "package.module:Class"')
+
+    def configure(self, options: Mapping[str, Any]) -> Any:
+        """
+        Take options, and the defaults of the others.
+
+        @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
+            imported or built.
+        """
+        loaded = self.load()
+        values, common = self._parse_all(loaded, options)
+        return self.configured(self, loaded, tuple(values.items()), **common)
+
+    def build(self, argument: Any) -> Any:
+        """One with all defaults."""
+        return self.configure({}).build(argument)
 
     def load(self) -> type[Any]:
         """
@@ -78,7 +95,7 @@ class DeclaredPlugin:
                 raise self._unfit(f"declares {name}, which every {self.noun} has")
         return loaded
 
-    def parse(self, loaded: type[Any], options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _parse_all(self, loaded: type[Any], options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """
         Read options that were given as text, numbers or booleans.
 
@@ -121,7 +138,7 @@ class DeclaredPlugin:
 @attrs.frozen
 class ConfiguredPlugin:
     """
-    A plugin whose class is imported and whose options are parsed. The base of the kinds, which add C{build}.
+    A plugin whose class is imported and whose options are parsed. The base of the kinds.
 
     @ivar plugin: where it came from.
     @ivar plugin_class: what is instantiated.
@@ -140,7 +157,11 @@ class ConfiguredPlugin:
     def summary(self) -> str:
         return self.plugin.summary
 
-    def make(self, argument: Any) -> Any:
+    def configure(self, options: Mapping[str, Any]) -> Any:
+        """The same plugin with C{options} instead of those it has."""
+        return self.plugin.configure(options)
+
+    def build(self, argument: Any) -> Any:
         """An instance, which gets C{argument} and the options."""
         return self.plugin_class(argument, **dict(self.values))
 

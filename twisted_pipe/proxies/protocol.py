@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import attrs
 from twisted.plugin import IPlugin
@@ -21,13 +20,6 @@ __all__ = ["PROTOCOLS", "TCP", "ConfiguredProtocol", "ProtocolPlugin"]
 class ConfiguredProtocol(ConfiguredPlugin):
     """What services build their protocols from."""
 
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredProtocol:
-        """The same protocol with C{options} instead of those it has."""
-        return cast(ProtocolPlugin, self.plugin).configure(options)
-
-    def build(self, context: Any) -> IPipeProtocol:
-        return cast(IPipeProtocol, self.make(context))
-
 
 @implementer(IPlugin, IPipeProtocolFactory)
 @attrs.frozen
@@ -39,20 +31,7 @@ class ProtocolPlugin(DeclaredPlugin):
 
     noun: ClassVar[str] = "protocol"
     product: ClassVar[Any] = IPipeProtocol
-
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredProtocol:
-        """
-        Take options, and the defaults of the others.
-
-        @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
-            imported or built.
-        """
-        loaded = self.load()
-        return ConfiguredProtocol(self, loaded, tuple(self.parse(loaded, options)[0].items()))
-
-    def build(self, context: Any) -> IPipeProtocol:
-        """One with all defaults."""
-        return self.configure({}).build(context)
+    configured: ClassVar[Any] = ConfiguredProtocol
 
 
 PROTOCOLS = PluginKind(IPipeProtocolFactory, ProtocolPlugin)

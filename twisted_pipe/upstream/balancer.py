@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import attrs
 from twisted.plugin import IPlugin
@@ -21,13 +20,6 @@ __all__ = ["BALANCERS", "BalancerPlugin", "ConfiguredBalancer"]
 class ConfiguredBalancer(ConfiguredPlugin):
     """What groups build their balancers from."""
 
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredBalancer:
-        """The same balancer with C{options} instead of those it has."""
-        return cast(BalancerPlugin, self.plugin).configure(options)
-
-    def build(self, servers: Sequence[Any]) -> IUpstreamBalancer:
-        return cast(IUpstreamBalancer, self.make(servers))
-
 
 @implementer(IPlugin, IUpstreamBalancerFactory)
 @attrs.frozen
@@ -36,20 +28,7 @@ class BalancerPlugin(DeclaredPlugin):
 
     noun: ClassVar[str] = "balancer"
     product: ClassVar[Any] = IUpstreamBalancer
-
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredBalancer:
-        """
-        Take options, and the defaults of the others.
-
-        @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
-            imported or built.
-        """
-        loaded = self.load()
-        return ConfiguredBalancer(self, loaded, tuple(self.parse(loaded, options)[0].items()))
-
-    def build(self, servers: Sequence[Any]) -> IUpstreamBalancer:
-        """One with all defaults."""
-        return self.configure({}).build(servers)
+    configured: ClassVar[Any] = ConfiguredBalancer
 
 
 BALANCERS = PluginKind(IUpstreamBalancerFactory, BalancerPlugin)

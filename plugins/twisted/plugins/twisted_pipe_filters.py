@@ -1,7 +1,6 @@
 """The bundled filters."""
 
 from twisted_pipe.filters.base import FilterPlugin
-from twisted_pipe.filters.checked import CheckedFilterPlugin
 
 upper = FilterPlugin(
     "upper",
@@ -53,12 +52,12 @@ unbrotli = FilterPlugin(
     "Decompresses brotli (pip install twisted_pipe[brotli]).",
     "twisted_pipe.filters.unbrotli:Unbrotli",
 )
-substitute = CheckedFilterPlugin(
+substitute = FilterPlugin(
     "substitute",
     "Replaces bytes, or what a regular expression matches.",
     "twisted_pipe.filters.substitute:Substitute",
 )
-replace_bytes = CheckedFilterPlugin(
+replace_bytes = FilterPlugin(
     "replace-bytes",
     "Replaces single bytes by others, as a table says.",
     "twisted_pipe.filters.replace_bytes:ReplaceBytes",
