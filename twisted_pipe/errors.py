@@ -129,8 +129,8 @@ class PipeFinished(PipeError):
 
 
 def _text_of(error: BaseException) -> str:
-    """What an error of somebody else's says of itself, if it can."""
+    """What an error of somebody else's says of itself, if it can, in one line: it goes to the log."""
     try:
-        return str(error)
+        return " ".join(str(error).split())
     except Exception as problem:
         return f"(its text cannot be had: {type(problem).__name__})"

@@ -9,14 +9,17 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.errors import BadConfiguration, FilterFailed
+from twisted_pipe.filters.base import PipeFilter
 from twisted_pipe.filters.discovery import find_filter
-from twisted_pipe.interfaces import Direction, IPipeProtocol, IPipeProtocolFactory
+from twisted_pipe.interfaces import Direction, IPipeProtocol, IPipeProtocolFactory, OnFailure
 from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net.pipe_end import PipeEnd
 from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.plugin.options import option
 from twisted_pipe.proxies.context import ProxyContext
@@ -39,6 +42,17 @@ class Greeter(ServerFactory):
 
     def shutdown(self) -> None:
         pass
+
+
+class Plugin:
+    """Builds filters in some way."""
+
+    on_failure = OnFailure.ABORT
+    timeout = 0.0
+
+    def __init__(self, name: str, build: Any) -> None:
+        self.name = name
+        self.build = build
 
 
 class Endpoint:
@@ -106,6 +120,48 @@ class ContextTests(SynchronousTestCase):
 
     def test_no_filters(self) -> None:
         self.assertEqual(self.context.filters(Direction.REQUEST, StringTransport(), StringTransport()), ())
+
+    def test_a_filter_that_cannot_be_built(self) -> None:
+        """It ends the connection, and those built before it are told; or it is left out, if that is what the user wants."""
+        told: list[Any] = []
+
+        class Fine(PipeFilter):
+            def stopped(self, reason: BaseException | None) -> None:
+                told.append(str(reason))
+
+        fine, broken = Plugin("fine", Fine), Plugin("broken", lambda context: 1 / 0)
+        client = StringTransport()
+        context = self.make(response_filters=(fine, broken))
+        error = self.assertRaises(FilterFailed, context.filters, Direction.RESPONSE, client, None)
+        self.assertEqual(str(error), "filter 'broken': ZeroDivisionError: division by zero")
+        self.assertEqual(told, [str(error)])
+        broken.on_failure = OnFailure.BYPASS
+        with capturedLogs() as logs:
+            [entry] = context.filters(Direction.RESPONSE, client, None, "somebody")
+        self.assertEqual(entry.name, "fine")
+        self.assertEqual([formatEvent(event) for event in logs], [f"somebody: bypassed: {error}"])
+
+    def test_join(self) -> None:
+        """What has arrived, and the end that has, too, go first."""
+        source, sink = PipeEnd(), PipeEnd()
+        for end in (source, sink):
+            end.makeConnection(StringTransport())
+        source.dataReceived(b"early ")
+        source.readConnectionLost()
+        pipe = self.context.join(source, sink, Direction.REQUEST)
+        self.assertEqual(sink.transport.value(), b"early ")  # type: ignore[union-attr]
+        self.assertTrue(self.successResultOf(pipe.done).clean)
+
+    def test_join_goes_on(self) -> None:
+        source, sink = PipeEnd(), PipeEnd()
+        for end in (source, sink):
+            end.makeConnection(StringTransport())
+        pipe = self.context.join(source, sink, Direction.REQUEST, name="both", keep_open=True)
+        source.dataReceived(b"later")
+        self.assertEqual((sink.transport.value(), pipe.name), (b"later", "both"))  # type: ignore[union-attr]
+        source.readConnectionLost()
+        self.assertTrue(self.successResultOf(pipe.done).clean)
+        self.assertFalse(sink.transport.disconnecting)  # type: ignore[union-attr]
 
 
 class ProtocolTests(SynchronousTestCase):

@@ -46,6 +46,12 @@ class PipeEnd(Protocol):
         self._connected = connected
         self._lost = lost
 
+    def feed(self, pipe: EventPipe) -> None:
+        """From here on, what arrives goes to C{pipe}, which has had L{early} as its C{preread}."""
+        self.source_of = pipe
+        if self.ended_early:
+            pipe.upstream_ended()
+
     def connectionMade(self) -> None:
         assert self.transport is not None
         self.transport.pauseProducing()  # type: ignore[attr-defined]

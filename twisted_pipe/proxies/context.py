@@ -3,13 +3,10 @@ What a protocol has to work with: the upstream group, the settings, and help wit
 
 A protocol of its own needs no more than this::
 
-    class Client(Protocol):                                  # one for each client
-        def connectionMade(self):
-            server = context.group.pick()
-            context.connect(server, UpstreamProtocol).addCallback(...)
-
-        def joined(self, upstream):
-            context.pipe(upstream, self.transport, Direction.RESPONSE)
+    async def serve(client):                                # a PipeEnd
+        upstream = await context.connect(context.group.pick(), PipeEnd)
+        context.join(client, upstream, Direction.REQUEST)
+        context.join(upstream, client, Direction.RESPONSE)
 """
 
 from __future__ import annotations
@@ -23,8 +20,9 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from twisted_pipe.errors import FilterFailed
-from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter
+from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter, OnFailure
 from twisted_pipe.net.driver import EventPipe
+from twisted_pipe.net.pipe_end import PipeEnd
 from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
@@ -77,7 +75,7 @@ class ProxyContext:
         @param client: the client's transport, whose addresses they are told.
         @param upstream: that of the upstream, None if there is none yet.
         @param name: what the log calls the connection.
-        @raise twisted_pipe.errors.FilterFailed: one cannot be built.
+        @raise twisted_pipe.errors.FilterFailed: one cannot be built, and is not to be bypassed.
         """
         factories = self.settings.filters_of(direction)
         if not factories:
@@ -91,13 +89,36 @@ class ProxyContext:
             clock=self.clock,
         )
         built: list[NamedFilter] = []
-        try:
-            built.extend(_build(factory, context) for factory in factories)
-        except FilterFailed as error:
-            for entry in built:
-                _stop(entry, error)
-            raise
+        for factory in factories:
+            entry = _build(factory, context)
+            if isinstance(entry, NamedFilter):
+                built.append(entry)
+            elif factory.on_failure is OnFailure.BYPASS:
+                _log.error("{name}: bypassed: {problem}", name=name, problem=entry)
+            else:
+                for other in built:
+                    _stop(other, entry)
+                raise entry
         return built
+
+    def join(
+        self,
+        source: PipeEnd,
+        sink: PipeEnd,
+        direction: Direction,
+        filters: Sequence[NamedFilter] = (),
+        *,
+        keep_open: bool = False,
+        name: str = "pipe",
+    ) -> EventPipe:
+        """
+        A pipe from one connection to another, beginning with what has arrived already; the rest as L{pipe}.
+        """
+        pipe = self.pipe(
+            source.transport, sink.transport, direction, filters, preread=source.early, keep_open=keep_open, name=name
+        )
+        source.feed(pipe)
+        return pipe
 
     def pipe(
         self,
@@ -133,11 +154,13 @@ class ProxyContext:
         )
 
 
-def _build(factory: IPipeFilterFactory, context: FilterContext) -> NamedFilter:
+def _build(factory: IPipeFilterFactory, context: FilterContext) -> NamedFilter | FilterFailed:
     try:
         return NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
     except BaseException as error:
-        raise FilterFailed(str(factory.name), error) from error
+        failure = FilterFailed(str(factory.name), error)
+        failure.__cause__ = error
+        return failure
 
 
 def _stop(entry: NamedFilter, reason: BaseException) -> None:

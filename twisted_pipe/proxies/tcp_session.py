@@ -265,9 +265,7 @@ class TcpSession:
         pipe = way.mover = self._factory.context.pipe(source, sink, way.direction, filters, preread=preread, name=name)
         end = self._upstream_end if way is self._response else self._client_end
         if end is not None:
-            end.source_of = pipe
-            if end.ended_early:
-                pipe.upstream_ended()
+            end.feed(pipe)
         pipe.received.addCallback(self._received, way)
         pipe.done.addCallback(self._pipe_done, way)
 
