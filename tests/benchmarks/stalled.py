@@ -118,7 +118,7 @@ class Held:
     """
     What the upstream saw of one request, in seconds from when it had the connection; None for what has not happened.
 
-    @ivar sent: the bytes of the body that it has written, in bytes.
+    @ivar sent: the bytes of the body that it has written.
     @ivar rid: when it had written everything.
     @ivar closed: when the proxy had closed the connection.
     """
@@ -200,19 +200,29 @@ class Watch:
         self._pid = pid
         self._before = anonymous_kib(pid)
         self.memory = self.disk = 0
+        self._error: OSError | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def _look(self) -> None:
-        with contextlib.suppress(OSError):  # it is gone; whoever asks it for something will notice
+        try:
             while not self._over.wait(_LOOK):
                 self.memory = max(self.memory, anonymous_kib(self._pid) - self._before)
                 self.disk = max(self.disk, disk_bytes(self._pid))
+        except OSError as error:  # it, or a child of it, is gone
+            self._error = error
 
     def stop(self) -> None:
+        """
+        The end of it.
+
+        @raise RuntimeError: it could not look all the time.
+        """
         self._over.set()
         self._thread.join()
+        if self._error is not None:
+            raise RuntimeError(f"could not be watched to the end: {self._error}")
 
 
 class Answer:
@@ -311,7 +321,6 @@ def measure(name: str, clients: int, size: int, stall: float) -> Cost:
                 answer.end()
         finally:
             watch.stop()
-        anonymous_kib(pid)  # it lives
     return Cost(memory, watch.memory, watch.disk, held, next((each.problem for each in answers if each.problem), ""))
 
 

@@ -307,6 +307,7 @@ class PipeMachine(RuleBasedStateMachine):
             self.file_start = len(self.file)
         if what is not None:
             self.pipe.did_break(DownstreamFailed("gone") if what == "gone" else Cancelled("enough"))
+            how = attrs.evolve(how, steps=max(how.steps, 1))  # whoever breaks a pipe turns it: no write ends in between
         self.go_on(how)
 
     @precondition(lambda self: not self.over and self.writing is not None)
