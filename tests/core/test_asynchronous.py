@@ -364,6 +364,29 @@ class BypassTests(SynchronousTestCase):
         self.assertEqual(row.pulled(), ["a"])
         self.assertEqual([type(each.problem) for each in row.chain.take_problems()], [str, ValueError])
 
+    def test_a_call_that_will_not_be_closed(self) -> None:
+        """It is told all the same, once."""
+
+        class Stubborn(Through):
+            class Output:
+                def __iter__(self) -> Any:
+                    return self
+
+                def __next__(self) -> bytes:
+                    raise KeyError("k")
+
+                def close(self) -> None:
+                    raise ValueError("v")
+
+            def received(self, data: memoryview) -> Any:
+                return self.Output()
+
+        entry = Stubborn()
+        row = Row(entry, on_failure=OnFailure.BYPASS).feed(b"a")
+        self.assertEqual(row.pulled(), ["a"])
+        row.chain.stop(None)
+        self.assertEqual(len(entry.stops), 1)
+
     def test_not_unless_it_is_said(self) -> None:
         self.assertRaises(FilterFailed, Row(Through(lambda data: [5])).feed(b"a").pulled)
 

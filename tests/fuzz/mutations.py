@@ -264,8 +264,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "tell filters nothing": (
         "chain",
-        "                stage.filter.stopped(reason)\n",
-        "                pass\n",
+        "            stage.filter.stopped(reason)\n",
+        "            pass\n",
     ),
     "empty output is output": (
         "chain",

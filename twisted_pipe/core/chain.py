@@ -30,7 +30,6 @@ __all__ = ["BYPASS_BYTES", "PAUSE", "FilterChain"]
 
 _BYTES = (bytes, bytearray, memoryview)
 
-
 #: Pieces without a byte in a row that one call may yield, and one more for each byte that it got.
 _MOST_EMPTY = 1000
 #: How much a chain does before it asks for a pause, in bytes that filters put out, and what each piece costs besides.
@@ -258,12 +257,7 @@ class FilterChain:
             raise failure
         forget_locals(failure)
         self._problems.append(failure)
-        broken = stage.filter
-        try:
-            stage.close()
-            broken.stopped(failure)
-        except BaseException as error:
-            self._problems.append(FilterFailed(stage.name, error))
+        self._end(stage, failure)
         stage.bypass()
 
     @staticmethod
@@ -370,6 +364,19 @@ class FilterChain:
         self.suspension = None
         self._told, self._error = True, error
 
+    def _end(self, stage: _Stage, reason: BaseException | None) -> None:
+        """Close the call that it is in, and tell its filter."""
+        try:
+            stage.close()
+        except BaseException as error:
+            forget_locals(error)
+            self._problems.append(FilterFailed(stage.name, error))
+        try:
+            stage.filter.stopped(reason)
+        except BaseException as error:
+            forget_locals(error)
+            self._problems.append(FilterFailed(stage.name, error))
+
     def take_problems(self) -> list[FilterFailed]:
         """Failures that ended nothing, of filters that were bypassed or stopped: to be logged; there is nobody else to tell."""
         problems, self._problems = self._problems, []
@@ -385,16 +392,8 @@ class FilterChain:
             return []
         self._stopped = True
         for stage in reversed(self._stages):
-            try:
-                stage.close()
-            except BaseException as error:
-                forget_locals(error)
-                self._problems.append(FilterFailed(stage.name, error))
-            try:
-                stage.filter.stopped(reason)
-            except BaseException as error:
-                self._problems.append(FilterFailed(stage.name, error))
-        self.suspension = None
+            self._end(stage, reason)
+        self.suspension = self.lent = None
         if self._input is not None:
             self._release(self._input)
             self._input = None
