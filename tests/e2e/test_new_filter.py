@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest_twisted
@@ -30,10 +29,8 @@ async def test_installed(start_pipe: Start, tmp_path: Path) -> None:
     """Found by its name, described, and at work in a real transfer."""
     await deferToThread(run, [*COMMAND, "new-filter", "my-lines", "--directory", "source"], tmp_path)
     target = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target)]
-    if find_spec("setuptools"):
-        install.append("--no-build-isolation")  # nothing to download
-    await deferToThread(run, [*install, "./source"], tmp_path)
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), "./source"]
+    await deferToThread(run, install, tmp_path)
     path = os.pathsep.join(filter(None, [str(target), os.environ.get("PYTHONPATH", "")]))
 
     described = await deferToThread(lambda: run([*TWISTD, "pipe", "--help-filters"], tmp_path, PYTHONPATH=path))
