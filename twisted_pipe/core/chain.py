@@ -90,28 +90,37 @@ class _Stage:
             else:
                 self.taken += data
         self.most_empty = _MOST_EMPTY + len(data)
-        self.begin("received", (data if type(data) is memoryview else memoryview(data)).toreadonly())
-
-    def begin(self, call: str, *arguments: Any) -> None:
-        self.call = call
+        self.call = "received"
         try:
-            result = getattr(self.filter, call)(*arguments)
-            if type(result) is GeneratorType:  # nearly always, and it needs no look
-                self.output = result
-                return
-            if isinstance(result, (*_BYTES, str)) or hasattr(result, "addCallbacks"):
-                raise TypeError(f"{call}() returned {type(result).__name__}; an iterable of bytes is expected")
-            self.output = output_of(result) or iter(result)
+            result = self.filter.received((data if type(data) is memoryview else memoryview(data)).toreadonly())
+            self.output = result if type(result) is GeneratorType else self._output_of(result)
         except BaseException as error:  # sys.exit() in a filter must not end the process
             raise FilterFailed(self.name, error) from error
+
+    def begin(self, call: str) -> None:
+        """Begin C{started} or C{ended}."""
+        self.call = call
+        try:
+            self.output = self._output_of(getattr(self.filter, call)())
+        except BaseException as error:
+            raise FilterFailed(self.name, error) from error
+
+    def _output_of(self, result: Any) -> Iterator[Any]:
+        """
+        What a call has returned, to be advanced.
+
+        @raise TypeError: it is no output.
+        """
+        if isinstance(result, (*_BYTES, str)) or hasattr(result, "addCallbacks"):
+            raise TypeError(f"{self.call}() returned {type(result).__name__}; an iterable of bytes is expected")
+        return output_of(result) or iter(result)
 
     def end_call(self) -> None:
         self.output = None
         self.empty = 0
-        if self.phase is _Phase.NEW:
-            self.phase = _Phase.OPEN
-        elif self.phase is _Phase.ENDING:
-            self.phase = _Phase.ENDED
+        if self.phase is _Phase.OPEN:
+            return
+        self.phase = _Phase.OPEN if self.phase is _Phase.NEW else _Phase.ENDED
 
     def count_empty(self) -> None:
         """
@@ -135,10 +144,6 @@ class _Stage:
         self.output = iter((bytes(taken),) if taken else ())
 
 
-class _Untold(Exception):
-    """Output cannot be told that what it waits for has failed."""
-
-
 class _Pause:
     def __repr__(self) -> str:
         return "<a pause>"
@@ -153,6 +158,7 @@ class FilterChain:
     """
     @ivar raw: the input, segments in order; the pipe appends, the chain takes.
     @ivar ending: set by the pipe when no more input will come and the stream ended cleanly.
+    @ivar dry: whether L{pull} has nothing to give before there is more input.
     @ivar finished: whether all output, that of C{ended} included, was pulled.
     @ivar lent: the slab whose memory the filters work on, and of which their output may be slices.
     @ivar suspension: what the chain waits for, None if it does not.
@@ -165,6 +171,7 @@ class FilterChain:
         """
         self.raw: deque[Segment] = deque()
         self.ending = False
+        self.dry = False
         self.finished = False
         self.lent: Slab | None = None
         self.suspension: Any = None
@@ -192,6 +199,7 @@ class FilterChain:
         """
         if self.suspension is not None:
             return None
+        self.dry = False
         stages = self._stages
         last = index = len(stages) - 1
         while True:
@@ -203,16 +211,16 @@ class FilterChain:
                         return None
                     if not self._begin_next(stage, index):
                         if index == 0:
+                            self.dry = True
                             return None
                         index -= 1
                     continue
-                if self._told:
-                    item = self._tell(stage)
-                else:
-                    try:
-                        item = next(stage.output, _END)
-                    except BaseException as error:
-                        raise FilterFailed(stage.name, error) from error
+                try:
+                    item = self._tell(stage) if self._told else next(stage.output, _END)
+                    if type(item) is memoryview:
+                        item = _plain(item)
+                except BaseException as error:
+                    raise FilterFailed(stage.name, error) from error
                 if item is _END:
                     stage.end_call()
                     if index == 0 and self._input is not None:
@@ -221,9 +229,7 @@ class FilterChain:
                         self._release(used)
                     index = min(index + 1, last) if stage.phase is _Phase.ENDED else index
                     continue
-                if type(item) is memoryview:
-                    item = self._plain(stage, item)
-                elif type(item) is not bytes:
+                if type(item) is not bytes and type(item) is not memoryview:
                     exact = self._exact(stage, item)
                     if exact is None:
                         self.suspension = item
@@ -260,16 +266,6 @@ class FilterChain:
         self._end(stage, failure)
         stage.bypass()
 
-    @staticmethod
-    def _plain(stage: _Stage, item: memoryview) -> Any:
-        """A view of our own, of bytes in one piece: the filter may release or have reshaped its one."""
-        try:
-            if item.format == "B" and item.ndim == 1 and item.c_contiguous:
-                return item[:]
-            return item.cast("B") if item.ndim == 1 and item.c_contiguous else bytes(item)
-        except ValueError as error:
-            raise FilterFailed(stage.name, error) from error
-
     def _begin_next(self, stage: _Stage, index: int) -> bool:
         """Begin the call that comes next for C{stage}; False if that depends on the stage before it."""
         if stage.phase is _Phase.NEW:
@@ -293,23 +289,21 @@ class FilterChain:
         output: Any = stage.output
         reply, error = self._reply, self._error
         self._told, self._reply, self._error = False, None, None
+        if error is not None and not hasattr(output, "throw"):
+            raise error
         try:
             if error is not None:
                 before = error.__traceback__
                 try:
-                    return getattr(output, "throw", self._untold)(error)
+                    return output.throw(error)
                 finally:
                     # whoever keeps the error shall not keep the frames of the filter, and with them what that was lent
                     error.__traceback__ = before
             if hasattr(output, "send"):
                 return output.send(reply)
             return reply if isinstance(reply, _BYTES) else next(output, _END)
-        except _Untold:
-            raise FilterFailed(stage.name, error) from error
         except StopIteration:
             return _END
-        except BaseException as problem:
-            raise FilterFailed(stage.name, problem) from problem
 
     def _rest(self) -> None:
         """It has worked for long enough."""
@@ -348,10 +342,6 @@ class FilterChain:
     def timeout(self) -> float:
         """Seconds that the filter which suspended the chain may wait, 0 for ever."""
         return next((stage.timeout for stage in reversed(self._stages) if stage.output is not None), 0.0)
-
-    @staticmethod
-    def _untold(error: BaseException) -> Any:
-        raise _Untold
 
     def resume(self, result: Any) -> None:
         """What the chain waited for came: the next pull goes on with it."""
@@ -400,3 +390,10 @@ class FilterChain:
         while self.raw:
             self._release(self.raw.popleft())
         return self.take_problems()
+
+
+def _plain(item: memoryview) -> memoryview | bytes:
+    """A view of our own, of bytes in one piece: the filter may release or have reshaped its one."""
+    if item.format == "B" and item.ndim == 1 and item.c_contiguous:
+        return item[:]
+    return item.cast("B") if item.ndim == 1 and item.c_contiguous else bytes(item)

@@ -225,7 +225,8 @@ class Pipe:
             or ((writable or self.cacheable) and not reading)
         ):
             self._pass_on()
-        if self.chain is not None and not self._pull():
+        chain = self.chain
+        if chain is not None and (chain.raw or not chain.dry or self.upstream is not Flow.OPEN) and not self._pull():
             return Step.ABANDON
         if self.cacheable:
             step = self._store(reading, writable)
@@ -621,7 +622,10 @@ class Pipe:
             # The view goes first: the pool probes whether anybody else has one.
             segment.data = b""
             segment.slab = None
-            self._let_go(slab)
+            if slab.holders > 1:
+                slab.holders -= 1
+            else:
+                self._let_go(slab)
 
     def _let_go(self, slab: Slab) -> None:
         self._pool.let_go(slab)
