@@ -62,14 +62,6 @@ class _Run:
         self.count = 1
 
 
-class _NoUpstream:
-    """There are many: what C{ProxyContext.filters} is to tell the filters of the response."""
-
-    @staticmethod
-    def getPeer() -> None:
-        return None
-
-
 @implementer(IHalfCloseableProtocol)
 class Client(Protocol):
     """
@@ -111,7 +103,7 @@ class Client(Protocol):
             transport.setTcpNoDelay(True)
         self.name = _host_port(transport.getPeer())
         try:
-            filters = context.filters(Direction.RESPONSE, transport, _NoUpstream, self.name)
+            filters = context.filters(Direction.RESPONSE, transport, None, self.name)  # there are many upstreams
         except FilterFailed as problem:
             _log.failure("{name}: closed: {problem}", name=self.name, problem=problem)
             transport.abortConnection()

@@ -22,7 +22,7 @@ from redis_router.resp import CommandParser, encode_bulk, encode_command
 from redis_router.slots import SlotMap
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.filters.discovery import find_filter
-from twisted_pipe.interfaces import IPipeProtocol, IPipeProtocolFactory
+from twisted_pipe.interfaces import IPipeProtocol, IPipeProtocolFactory, OnFailure
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.proxies.context import ProxyContext
@@ -313,6 +313,7 @@ class EndTests(RouterCase):
     def test_filter_fails(self) -> None:
         class Broken:
             name = "broken"
+            on_failure = OnFailure.ABORT
 
             def build(self, context: Any) -> Any:
                 raise ValueError("it is broken")
