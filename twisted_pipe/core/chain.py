@@ -149,7 +149,7 @@ class _Pause:
         return "<a pause>"
 
 
-#: What a chain is suspended on after much work that came to nothing: it goes on as soon as others have had their turn.
+#: What a chain is suspended on after much work: it goes on as soon as others have had their turn.
 PAUSE = _Pause()
 _END = object()
 

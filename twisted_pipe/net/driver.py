@@ -28,7 +28,6 @@ from twisted_pipe.core.pipe import Flow, Pipe, Step
 from twisted_pipe.errors import (
     Cancelled,
     DownstreamFailed,
-    FilterFailed,
     PipeError,
     PipeFinished,
     Side,
@@ -549,7 +548,7 @@ class EventPipe:
             self._tell_stored(pipe)
         self._awaiting.stop()  # before the filters are told: they need not care for what they wait for
         for problem in pipe.close():
-            self._tell(problem)
+            _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
         live_pipes.discard(self)
         self._timeouts.cancel()
         if self._later is not None:
@@ -568,9 +567,6 @@ class EventPipe:
             self.received.callback(None)
         if not self.done.called:
             self.done.callback(outcome)
-
-    def _tell(self, problem: FilterFailed) -> None:
-        _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
 
     def _tell_stored(self, pipe: Pipe) -> None:
         assert self._on_stored is not None and self._store is not None
