@@ -82,6 +82,9 @@ class FilterContext:
     @ivar local: our own address, that the client has connected to, or None.
     @ivar connection: what the log calls the connection: C{"10.0.0.7:53422 -> 127.0.0.1:9000"}, or empty.
     @ivar clock: an C{IReactorTime} for filters that need time; the reactor in production, a C{Clock} in tests.
+    @ivar request: for HTTP the head of the request (L{twisted_pipe.http.head.RequestHead}); else None.
+    @ivar response: for HTTP, and the response's direction, the head of the upstream's response
+        (L{twisted_pipe.http.head.ResponseHead}); else None.
     """
 
     direction: Direction = Direction.RESPONSE
@@ -90,6 +93,8 @@ class FilterContext:
     local: Any = None
     connection: str = ""
     clock: Any = None
+    request: Any = None
+    response: Any = None
 
 
 class IPipeFilter(Interface):

@@ -1,5 +1,6 @@
 """
-Write the pages of this folder that tell what the code says of itself: C{python docs/reference/generate.py}.
+Write the pages of this folder that tell what the code says of itself, and the schema of the configuration file:
+C{python docs/reference/generate.py}.
 
 A test compares them, so they cannot be forgotten.
 """
@@ -12,6 +13,8 @@ from pathlib import Path
 from twisted_pipe.filters.discovery import FILTERS
 from twisted_pipe.plugin.manual import describe_all
 from twisted_pipe.proxies.protocol import PROTOCOLS
+from twisted_pipe.service.config.manual import configuration_page
+from twisted_pipe.service.config.schema import schema_text
 from twisted_pipe.service.options import PipeOptions
 from twisted_pipe.upstream.balancer import BALANCERS
 
@@ -38,7 +41,18 @@ def plugins() -> str:
     return "\n".join(page)
 
 
-PAGES = {"command.md": command, "plugins.md": plugins}
+def configuration() -> str:
+    """Every key of the configuration file, and an example, which is in a file of its own so that it can be tried."""
+    return configuration_page((HERE / "pipe.toml").read_text())
+
+
+#: By file, seen from this folder.
+PAGES = {
+    "command.md": command,
+    "plugins.md": plugins,
+    "configuration.md": configuration,
+    "../../twisted_pipe/service/config/schema.json": schema_text,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -1,10 +1,12 @@
 """
-Peers side by side: C{python tests/benchmarks [CASE...] [--rounds N] [--seconds S]}.
+Peers side by side: C{python tests/benchmarks [http] [CASE...] [--rounds N] [--seconds S]}.
 
 Each round measures every peer once, in turn, in the same run; the figure is the CPU time of the peer's own process (and
 children) per unit of work, or its memory, the median over the rounds, and its ratio to the first peer. A bare time means
 nothing on a noisy machine; the ratios hold. A bar is what ours has to keep to. Peers that are not installed are left out
-(C{apt-get install nginx-full haproxy}; C{pip install uvloop trustme}). Run it alone.
+(C{apt-get install nginx-full haproxy wrk}; C{pip install uvloop trustme aiohttp}). Run it alone.
+
+The first word C{http} is for the cases of HTTP; without it they are those of bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import attrs
 from cases import CASES, Case
+from http_cases import HTTP_CASES
+from http_origin import serving_http
 from outcome import Outcome, keep
 from peers import free_port
 from plot import draw
@@ -84,46 +89,76 @@ def serving() -> Iterator[int]:
         server.wait(5)
 
 
-def arguments() -> argparse.Namespace:
+@attrs.frozen
+class Suite:
+    """
+    Cases that have an upstream in common.
+
+    @ivar cases: by name.
+    @ivar serving: the upstream: gives its port, while it runs.
+    @ivar rounds: by default.
+    @ivar seconds: of work for each peer in a round, by default.
+    """
+
+    cases: dict[str, Case]
+    serving: Callable[[], AbstractContextManager[int]]
+    rounds: int
+    seconds: float
+
+
+BYTES = Suite(CASES, serving, rounds=5, seconds=1.5)
+HTTP = Suite(HTTP_CASES, serving_http, rounds=3, seconds=1.0)
+
+
+def arguments() -> tuple[Suite, argparse.Namespace]:
+    """What to measure, and how."""
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default all: {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds [default: 5]")
     parser.add_argument(
-        "--seconds", type=float, default=1.5, help="seconds of work for each peer in a round [default: 1.5]"
+        "cases", nargs="*", metavar="CASE", help=f"default all: {', '.join(CASES)}; of http: {', '.join(HTTP_CASES)}"
+    )
+    parser.add_argument("--rounds", type=int, help="rounds [default: 5; http: 3]")
+    parser.add_argument(
+        "--seconds", type=float, help="seconds of work for each peer in a round [default: 1.5; http: 1]"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; other cases in FILE stay")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw them, and those that --json keeps")
     parser.add_argument("--strict", action="store_true", help="exit with 1 unless all bars are measured and met")
     options = parser.parse_args()
+    suite = HTTP if options.cases[:1] == ["http"] else BYTES
+    if suite is HTTP:
+        del options.cases[0]
     for case in options.cases:
-        if case not in CASES:
-            parser.error(f"{case!r} is no case; cases are {', '.join(CASES)}")
+        if case not in suite.cases:
+            parser.error(f"{case!r} is no case; cases are {', '.join(suite.cases)}")
+    options.rounds = suite.rounds if options.rounds is None else options.rounds
+    options.seconds = suite.seconds if options.seconds is None else options.seconds
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("--rounds must be at least 1, and --seconds more than 0")
-    return options
+    return suite, options
 
 
 def main() -> int:
-    options = arguments()
+    suite, options = arguments()
+    cases = suite.cases
     raise_file_limit()
     outcomes: dict[str, Outcome] = {}
     kept = outcomes
     all_met = True
-    with serving() as upstream:
+    with suite.serving() as upstream:
         print(machine())
-        for name in options.cases or CASES:
-            outcome = measured(CASES[name], options.rounds, options.seconds, upstream)
+        for name in options.cases or cases:
+            outcome = measured(cases[name], options.rounds, options.seconds, upstream)
             if outcome is None:
-                print(f"\n{CASES[name].title}: left out, nothing that it needs is installed")
-                all_met = all_met and not CASES[name].bars
+                print(f"\n{cases[name].title}: left out, nothing that it needs is installed")
+                all_met = all_met and not cases[name].bars
             else:
                 show(outcome)
                 outcomes[name] = outcome
                 all_met = all_met and all(outcome.is_met(bar) for bar in outcome.bars)
             if options.json:
-                kept = keep(options.json, outcomes, CASES)
+                kept = keep(options.json, outcomes, cases)
     if options.plot:
         options.plot.write_text(draw(kept))
     return 1 if options.strict and not all_met else 0

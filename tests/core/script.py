@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted_pipe.core.buffers import SlabPool
+from twisted_pipe.core.decoding import BodyDecoder
 from twisted_pipe.core.pipe import Flow, Pipe
 from twisted_pipe.errors import DownstreamFailed, FilterFailed, PipeError
 from twisted_pipe.interfaces import NamedFilter
@@ -144,6 +145,10 @@ class Script:
         length: int | None = None,
         preread: bytes = b"",
         pool: SlabPool | None = None,
+        cacheable: bool = False,
+        head: bytes = b"",
+        decoder: BodyDecoder | None = None,
+        awaited: bool = False,
         **limits: Any,
     ) -> None:
         """@param piece: bytes of one piece of the file, 0 for what the pipe makes them (larger than any file here)."""
@@ -151,7 +156,17 @@ class Script:
         limits.setdefault("busy_size", min(2, buffers - 1) * size)
         self.limits = PipeLimits(buffers=buffers, buffer_size=size, max_temp_file_size=file, **limits)
         named = [NamedFilter(f"filter{number}", pipe_filter) for number, pipe_filter in enumerate(filters)]
-        self.pipe = Pipe(self.limits, self.pool, named, length, preread)
+        self.pipe = Pipe(
+            self.limits,
+            self.pool,
+            named,
+            length,
+            preread,
+            cacheable=cacheable,
+            head=head,
+            decoder=decoder,
+            awaited=awaited,
+        )
         self.wire = bytearray()
         self.client = b""
         self.room: int | None = None

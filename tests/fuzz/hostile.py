@@ -2,8 +2,9 @@
 A hostile driver for the pure pipe, and the model it is held against.
 
 One seed makes one life: tiny buffers, a stream, filters that cut, hold back, grow, shrink and wait; an upstream that trickles,
-pauses, ends or breaks off; a downstream that takes a byte, nothing, or everything, and may vanish; a disk that writes short or
-fails, or takes its time; a quota that others use up. After every step the pipe is asked for its promises:
+pauses, ends or breaks off, or wraps its stream into a framing, right or wrong; a downstream that takes a byte, nothing, or
+everything, may vanish, and may come late; a head for it; a disk that writes short or fails, or takes its time; a quota that others
+use up. After every step the pipe is asked for its promises:
 
 - what came out is a prefix of what should come out, byte for byte;
 - it holds no more slabs, memory and disk than its limits say, and the pool agrees about the slabs;
@@ -20,6 +21,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.core.digits import Digits, framed
 from twisted_pipe.core import pipe as real_pipe
 from twisted_pipe.core.buffers import Slab, SlabPool
 from twisted_pipe.core.disk import SpillQuota
@@ -147,11 +149,23 @@ class Life:
             rng.randrange(97, 123) for _ in range(rng.choice([0, 1, size, size * buffers, rng.randint(0, 3000)]))
         )
         self.filters = [ModelFilter(rng) for _ in range(rng.choice([0, 0, 1, 1, 2, 3]))]
-        preread = self.stream[: rng.randint(0, 50)] if rng.random() < 0.2 else b""
         known = rng.random() < 0.3
-        self.surplus = rng.randint(1, 20) if known and rng.random() < 0.3 else 0
+        self.framed = not known and rng.random() < 0.3
+        self.head = rng.choice([b"", b"", b"H", b"HEAD" * 10])
+        self.came_late = rng.random() < 0.2
+        self.connected = not self.came_late
+        self.was_full = False
+        self.surplus = rng.randint(1, 20) if (known or self.framed) and rng.random() < 0.3 else 0
+        message = framed(self.stream, lambda: rng.randint(1, 9)) if self.framed else self.stream
+        self.total = message + b"!" * self.surplus  # all that is ever on the wire
+        self.wrong = self.framed and rng.random() < 0.15
+        if self.wrong:
+            self.total = message[:-1] + b"?!"
+        preread = self.total[: rng.randint(0, 50)] if rng.random() < 0.2 else b""
         self.sent = len(preread)
-        self.fails_after = rng.randint(self.sent, len(self.stream)) if rng.random() < 0.2 else None
+        self.fails_after = rng.randint(self.sent, len(self.total)) if rng.random() < 0.2 else None
+        if self.surplus and self.fails_after is not None:
+            self.fails_after = min(self.fails_after, len(message)) if self.sent <= len(message) else None
         self.cacheable = rng.random() < 0.2  # all of it goes to the file, which is kept
         self.breaks = rng.random() < (0.6 if self.cacheable else 0.2)
         self.disk_fails = rng.random() < 0.15
@@ -166,6 +180,9 @@ class Life:
             preread,
             self.quota,
             self.cacheable,
+            head=self.head if self.connected or rng.random() < 0.5 else b"",
+            decoder=Digits() if self.framed else None,
+            awaited=not self.connected,
         )
         self.known = known
         if not self.cacheable:
@@ -184,7 +201,8 @@ class Life:
         self.awaited: object = None
         self.checked = 0
         self.whole = self.expected(self.stream, True)
-        self.may_pass = not (self.filters or known or self.cacheable) and rng.random() < 0.5
+        self.output = self.head + self.whole
+        self.may_pass = not (self.filters or self.framed or self.cacheable) and rng.random() < 0.5
         self.passed = 0  # bytes that went past the pipe
 
     # the model
@@ -199,7 +217,26 @@ class Life:
         """Whether the upstream has put all on the wire that it ever will."""
         if self.fails_after is not None:
             return self.sent >= self.fails_after
-        return self.sent >= len(self.stream) + self.surplus
+        return self.sent >= len(self.total)
+
+    @property
+    def received(self) -> bytes:
+        """What of the stream the pipe was given so far, or the fast path."""
+        raw = self.total[: self.passed + self.pipe.bytes_in]
+        if not self.framed:
+            return raw[: len(self.stream)]
+        own = memoryview(bytearray(raw))
+        decoder = Digits()
+        try:
+            return bytes(own[: decoder.decode(own)]) if raw else b""
+        except ValueError:
+            return bytes(own[: decoder.decoded])
+
+    def connect(self) -> None:
+        """The downstream comes at last."""
+        pipe = self.pipe
+        self.connected = True
+        pipe.did_connect(self.head if not pipe._head else b"")
 
     @property
     def readable(self) -> bool:
@@ -225,12 +262,14 @@ class Life:
         while not happened:
             if not self.source_ended and rng.random() < 0.6:
                 count = rng.choice([1, 3, self.limits.buffer_size, rng.randint(1, 500)])
-                total = self.stream + b"!" * self.surplus
-                end = min(self.sent + count, len(total) if self.fails_after is None else self.fails_after)
-                self.wire += total[self.sent : end]
+                end = min(self.sent + count, len(self.total) if self.fails_after is None else self.fails_after)
+                self.wire += self.total[self.sent : end]
                 self.sent = end
                 happened = True
-            if rng.random() < 0.5:
+            if not self.connected and pipe.downstream.value == "awaited" and rng.random() < 0.05:
+                self.connect()
+                happened = True
+            if self.connected and rng.random() < 0.5:
                 happened = happened or not self.writable
                 self.writable = True
             elif rng.random() < 0.2:
@@ -307,7 +346,7 @@ class Life:
             pipe.did_read(count)
         else:
             self.end_seen = True
-            if self.fails_after is not None and (not self.known or rng.random() < 0.7):
+            if self.fails_after is not None and (not (self.known or self.framed) or rng.random() < 0.7):
                 pipe.did_fail(UpstreamFailed("reset"))
             else:
                 pipe.did_end()
@@ -326,6 +365,8 @@ class Life:
         """As the fast path does: bytes go past the empty pipe, until the downstream takes less than was received."""
         rng, pipe = self.rng, self.pipe
         got = min(len(self.wire), rng.randint(1, self.limits.memory))
+        if self.known:
+            got = min(got, pipe.length)
         sent = min(got, rng.choice([0, 1, 10_000]))
         self.out += self.wire[:sent]
         self.passed += sent
@@ -333,7 +374,7 @@ class Life:
         del self.wire[:got]
         if sent < got:
             self.writable = False
-        pipe.passed_by(rest)
+        pipe.passed_by(rest, pipe.length - sent if self.known else None)
         self.check_prefix()
 
     def taken(self, offered: int) -> int:
@@ -350,7 +391,8 @@ class Life:
             parts and all(len(part) for part in parts) and len(parts) <= 1024, "a batch of nothing, or of too many"
         )
         data = b"".join(parts)
-        self.check(len(data) <= self.limits.busy_size, "more than busy_size in a batch")
+        head = min(max(len(self.head) - len(self.out), 0), len(data))
+        self.check(len(data) - head <= self.limits.busy_size, "more than busy_size in a batch")
         del parts
         count = self.taken(len(data))
         self.out += data[:count]
@@ -418,7 +460,7 @@ class Life:
 
     def check_prefix(self) -> None:
         out, checked = self.out, self.checked
-        self.check(self.whole[checked : len(out)] == out[checked:], "lost, repeated or reordered bytes")
+        self.check(self.output[checked : len(out)] == out[checked:], "lost, repeated or reordered bytes")
         self.checked = len(out)
 
     @property
@@ -430,6 +472,8 @@ class Life:
 
     def check_bounds(self) -> None:
         pipe, limits = self.pipe, self.limits
+        whole = pipe.length == 0 or (pipe.decoder is not None and pipe.decoder.finished)
+        self.check(not whole or pipe.upstream.value == "ended", "everything has come, and it waits for more")
         self.check(pipe.slabs <= limits.slabs, "more slabs than it may")
         self.check(pipe.slabs == self.pool.in_use, "the pool counts other slabs")
         self.check(self.cacheable or pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
@@ -449,9 +493,15 @@ class Life:
             self.check(not pipe.wants_read, "a read timeout would run though a write is under way")
             return
         self.check(not (self.writable and open_ and pipe.has_output), "waits with output for a ready client")
+        if pipe.downstream.value == "failed" and pipe.upstream.value != "open":
+            self.check(suspended or pipe.memory_bytes, "waits though nothing is left to do")
+        if pipe.downstream.value == "awaited":
+            self.check(pipe.upstream.value != "failed", "waits for a downstream that is not needed any more")
+            self.was_full = self.was_full or pipe.full
         reading = self.readable and pipe.upstream.value == "open" and not pipe.delayed
         if reading:
             self.check(not pipe.has_room, "waits with bytes to read and room for them")
+            self.check(open_ or self.connected or pipe.full or suspended, "is full, and does not say so")
             stuck = (
                 suspended
                 or pipe.memory_bytes == 0
@@ -463,8 +513,9 @@ class Life:
             self.check(self.writable or stuck, "waits though it could spill")
         if self.writable and not reading and not suspended:
             if open_ and not self.filters:
-                came = self.passed + pipe.bytes_in - pipe.surplus
+                came = len(self.head) + len(self.received)
                 self.check(came == len(self.out), "holds back bytes from a ready client")
+                self.check(pipe.empty, "holds nothing, and does not know it")
             self.check(pipe.slabs == 0, "an idle pipe holds memory")
         stuck = not pipe.has_room and (pipe.memory_bytes == 0 or not pipe.disk.room)
         self.check(not (pipe.wants_read and stuck), "a read timeout would run though nothing could be read")
@@ -484,6 +535,7 @@ class Life:
             self.check(b"".join(self.under_way[2]) == self.under_way[3], "the memory of a write is used again")
             del slabs
         self.check(self.quota.used == self.others, "the quota counts bytes of a pipe that is over")
+        self.check(pipe.leftover == b"!" * pipe.surplus, "what is behind the stream is something else")
         stored = finished and pipe.cacheable
         if stored:
             self.check(self.file == self.whole, "the file is not the stream")
@@ -495,13 +547,18 @@ class Life:
             self.check(len(pipe_filter.stops) == 1, "a filter was not told once")
             self.check((pipe_filter.stops[0] is None) == finished, "a filter was told another end")
         if finished:
-            self.check(self.out == self.whole or alone, "the end of the stream is missing")
-            self.check(self.end_seen or self.known, "ended before the upstream")
+            self.check(self.out == self.output or alone, "the end of the stream is missing")
+            self.check(self.end_seen or self.known or self.framed, "ended before the upstream")
+            self.check(self.received == self.stream, "ended before the stream")
+        elif isinstance(error, UpstreamFailed) and not self.connected:
+            self.check(not self.out, "it has a downstream")
         elif isinstance(error, UpstreamFailed):
             # Everything received is delivered; received is at least what was read, and nothing was left on the wire.
-            self.check(not self.wire, "bytes were left unread")
-            received = self.stream[: self.passed + pipe.bytes_in - pipe.surplus]
-            self.check(self.out == self.expected(received, False), "received bytes were lost with the upstream")
+            wrong = self.wrong and b"?" in self.total[: pipe.bytes_in]
+            self.check(wrong == ("a digit was to come" in str(error)), "broken framing is another failure")
+            self.check(wrong or not self.wire, "bytes were left unread")
+            received = self.head + self.expected(self.received, False)
+            self.check(self.out == received, "received bytes were lost with the upstream")
         else:
             expected = (FilterFailed, DownstreamFailed, Cancelled)
             self.check(isinstance(error, expected), f"an unexpected end: {error!r}")

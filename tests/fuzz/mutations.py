@@ -24,7 +24,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "send memory before the disk": (
         "pipe",
-        "self.has_output and not self.cacheable:\n            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE",
+        "self.has_output and not self.cacheable:\n            return self._sending",
         "self.has_output and not self.cacheable:\n            return Step.WRITE if self._memory else Step.SEND_FILE",
     ),
     "leave the partial buffer out": (
@@ -66,6 +66,131 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "pipe",
         "            self.upstream = Flow.FAILED\n            self.error = self.error or error\n",
         "            self.upstream = Flow.FAILED\n            self._break(error)\n",
+    ),
+    "send the disk before the head": (
+        "pipe",
+        "return Step.SEND_FILE if self.disk.outstanding and not self._head else",
+        "return Step.SEND_FILE if self.disk.outstanding else",
+    ),
+    "send memory behind the head and before the disk": (
+        "pipe",
+        "            if self.cacheable or self.writing_file or self.disk.outstanding:\n                return parts",
+        "            if self.cacheable or self.writing_file:\n                return parts",
+    ),
+    "send memory that is to be stored behind the head": (
+        "pipe",
+        "            if self.cacheable or self.writing_file or self.disk.outstanding:\n                return parts",
+        "            if self.writing_file or self.disk.outstanding:\n                return parts",
+    ),
+    "send memory that a write is reading behind the head": (
+        "pipe",
+        "            if self.cacheable or self.writing_file or self.disk.outstanding:\n                return parts",
+        "            if self.cacheable or self.disk.outstanding:\n                return parts",
+    ),
+    "lose what of the head was not taken": (
+        "pipe",
+        '        self._head = memoryview(self._head)[count:] if count < len(self._head) else b""\n',
+        '        self._head = b""\n',
+    ),
+    "count the head for memory": (
+        "pipe",
+        "            count -= self._take_head(min(count, len(self._head)))\n",
+        "            self._take_head(min(count, len(self._head)))\n",
+    ),
+    "end before the head is out": (
+        "pipe",
+        "        return bool(self._memory or self._head) or ",
+        "        return bool(self._memory) or ",
+    ),
+    "weigh a head that is out": (
+        "pipe",
+        "        self._own_bytes -= count\n        return count\n",
+        "        return count\n",
+    ),
+    "keep the head for a downstream that is gone": (
+        "pipe",
+        "            self._take_head(len(self._head))\n        else:\n",
+        "        else:\n",
+    ),
+    "forget what of a length has passed by": (
+        "pipe",
+        "            self.length = left\n",
+        "            pass\n",
+    ),
+    "overlook an end that has passed by": (
+        "pipe",
+        "            self.length = left\n            self._look_at_length()\n",
+        "            self.length = left\n",
+    ),
+    "decode what was decoded": (
+        "pipe",
+        "self._decode(slab.view[self._filled : self._filled + count])",
+        "self._decode(slab.view[self._fed : self._filled + count])",
+    ),
+    "take the framing for the stream": (
+        "pipe",
+        "        self._filled += self._decode(slab.view[self._filled : self._filled + count])\n",
+        "        self._decode(slab.view[self._filled : self._filled + count])\n        self._filled += count\n",
+    ),
+    "lose what stands before a fault": (
+        "pipe",
+        "            return decoder.decoded - before\n",
+        "            return 0\n",
+    ),
+    "overlook a fault": (
+        "pipe",
+        "            self.did_fail(UpstreamFailed(str(error)))\n            return decoder",
+        "            return decoder",
+    ),
+    "overlook the end of a message": (
+        "pipe",
+        "        if decoder.finished:\n",
+        "        if decoder.finished and decoder.surplus:\n",
+    ),
+    "an end within the framing passes for a whole message": (
+        "pipe",
+        "        elif missing is not None:\n",
+        "        elif missing is not None and self.length:\n",
+    ),
+    "lose a buffer whose rest is not worth a read": (
+        "pipe",
+        "            self._pass_on()\n            self._leave_filling()\n",
+        "            self._leave_filling()\n",
+    ),
+    "decode the first of several buffers": (
+        "pipe",
+        "        if self.decoder is not None:\n            return views\n",
+        "",
+    ),
+    "keep less than what is behind a message": (
+        "pipe",
+        "bytes(view[len(view) - decoder.surplus :])",
+        "bytes(view[len(view) - decoder.surplus - 1 :])",
+    ),
+    "keep more than what is behind a length": (
+        "pipe",
+        '            self.leftover = b"".join(views)[kept:count]\n',
+        '            self.leftover = b"".join(views)[kept:]\n',
+    ),
+    "end before there is a downstream": (
+        "pipe",
+        " and self._drained and self.downstream is not Flow.AWAITED:",
+        " and self._drained:",
+    ),
+    "deliver what broke off before there was a downstream": (
+        "pipe",
+        "            if self.downstream is Flow.AWAITED:\n                self._broken = True\n",
+        "",
+    ),
+    "drop what was spilled before there was a downstream": (
+        "pipe",
+        "        if self.downstream is Flow.FAILED:\n            self.disk.took",
+        "        if self.downstream is not Flow.OPEN:\n            self.disk.took",
+    ),
+    "do not say that it is full": (
+        "pipe",
+        "            and not (self.has_room or (self._can_spill and self.disk.room > 0))\n",
+        "            and not (self.has_room or self._can_spill)\n",
     ),
     "let a slab go while a slice of it waits": (
         "pipe",
@@ -159,8 +284,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "take back less than went past and was not taken": (
         "pipe",
-        "            left = left[len(part) :]\n",
-        "            left = left[len(part) + 1 :]\n",
+        "            remaining = remaining[len(part) :]\n",
+        "            remaining = remaining[len(part) + 1 :]\n",
     ),
     "do not pass on what went past and was not taken": (
         "pipe",
@@ -169,8 +294,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "read while a write is under way": (
         "pipe",
-        "        if self.writing_file:\n            return Step.SEND_FILE",
-        "        if self.writing_file and not (readable and self.has_room):\n            return Step.SEND_FILE",
+        "        if self.writing_file:\n            return",
+        "        if self.writing_file and not (readable and self.has_room):\n            return",
     ),
     "a read timeout while a write is under way": (
         "pipe",
@@ -303,6 +428,7 @@ def mutated_pipe(name: str) -> tuple[Any, Any]:
 _SOCKET_MODULES = {
     "splice": "twisted_pipe.net.splice",
     "relay": "twisted_pipe.net.relay",
+    "fastpath": "twisted_pipe.net.fastpath",
     "driver": "twisted_pipe.net.driver",
     "context": "twisted_pipe.proxies.context",
     "tcp_session": "twisted_pipe.proxies.tcp_session",
@@ -318,13 +444,13 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "go on although the sink takes less, in the loop": (
         "relay",
-        "        if sent < got:\n            self._block(data[sent:])\n        return",
-        "        return",
+        "        if sent < got:\n            self._block(data[sent:])\n        elif self.moved ==",
+        "        if self.moved ==",
     ),
     "keep what was sent": (
         "relay",
-        "            self._block(data[sent:])\n        return",
-        "            self._block(data)\n        return",
+        "            self._block(data[sent:])\n        elif self.moved ==",
+        "            self._block(data)\n        elif self.moved ==",
     ),
     "drop what a kernel pipe holds when the sink takes less": (
         "relay",
@@ -348,8 +474,8 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "do not count what the loop moved": (
         "relay",
-        "        self.moved += sent\n        if sent < got:\n            self._block(data[sent:])\n        return",
-        "        if sent < got:\n            self._block(data[sent:])\n        return",
+        "        self.moved += sent\n        if sent < got:\n            self._block(data[sent:])\n        elif self.moved ==",
+        "        if sent < got:\n            self._block(data[sent:])\n        elif self.moved ==",
     ),
     "do not count what was spliced": (
         "relay",
@@ -447,8 +573,68 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        self.held = max(got - 1, 0)\n",
     ),
     "lose what a relay gives back": (
-        "driver",
+        "fastpath",
+        "        self._pipe.passed_by(rest, relay.left)\n",
+        "        self._pipe.passed_by(b'', relay.left)\n",
+    ),
+    "forget what is left of a length on the way back": (
+        "fastpath",
+        "        self._pipe.passed_by(rest, relay.left)\n",
         "        self._pipe.passed_by(rest)\n",
+    ),
+    "take the fast path again with the length of the first time": (
+        "fastpath",
+        "            relay.left = self._pipe.length\n",
+        "            pass\n",
+    ),
+    "take the fast path without a length": (
+        "fastpath",
+        "self, most, self._now, self._pipe.length)",
+        "self, most, self._now)",
+    ),
+    "take the fast path where the framing is to be taken away": (
+        "driver",
+        "        plain = self._pipe.chain is None and self._pipe.decoder is None and ",
+        "        plain = self._pipe.chain is None and ",
+    ),
+    "do not say that a downstream is wanted": (
+        "driver",
+        "        if step is Step.WAIT and pipe.waits_for_downstream and ",
+        "        if step is Step.WAIT and pipe.full and ",
+    ),
+    "do not say that it can take no more without a downstream": (
+        "driver",
+        "        if step is Step.WAIT and pipe.waits_for_downstream and ",
+        "        if step is Step.WAIT and pipe.upstream is Flow.ENDED and ",
+    ),
+    "read beyond a length": (
+        "relay",
+        "        size = self._size if self._until is None else self._within(self._size)\n",
+        "        size = self._size\n",
+    ),
+    "splice beyond a length": (
+        "relay",
+        "self._within(min(self._most, pipe.size))",
+        "min(self._most, pipe.size)",
+    ),
+    "read beyond a length when an event tells of bytes": (
+        "relay",
+        " or source.relay is not self or self._until is not None:\n",
+        " or source.relay is not self:\n",
+    ),
+    "overlook the last byte of a length": (
+        "relay",
+        "        elif self.moved == self._until:\n            self._complete()\n        return",
+        "        return",
+    ),
+    "overlook the last byte of a length when splicing": (
+        "relay",
+        "        pipes.give_back(pipe)\n        if self.moved == self._until:\n            self._complete()\n",
+        "        pipes.give_back(pipe)\n",
+    ),
+    "overlook the last byte of a length when the sink took it later": (
+        "relay",
+        "        if self.moved == self._until:\n            self._complete()\n            return\n",
         "",
     ),
     "count only what the pipe delivered": (
@@ -457,9 +643,9 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        return self._pipe.bytes_out\n",
     ),
     "arm a relay and leave what is there": (
-        "driver",
-        "            if source.readable:\n                relay.source",
-        "            if not source.readable:\n                relay.source",
+        "fastpath",
+        "        if self._source.readable:\n            self._source",
+        "        if not self._source.readable:\n            self._source",
     ),
     "forget what the relay moved before the pipe": (
         "tcp_session",

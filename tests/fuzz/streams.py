@@ -3,7 +3,8 @@ Streams through real sockets, by each of the ways there are, and what has to hol
 
 One seed makes one life: streams of all sizes, written in pieces of a byte or in bursts that fill a socket, read as fast, or
 slowly, or not at all for a while; limits from next to nothing to more than a socket holds; ends that come at once, late, or
-never, because a peer vanishes. It can be lived
+never, because a peer vanishes; with a head or without, of a length that is known, or in the chunked coding; to a downstream that is
+there from the start, or comes later. It can be lived
 
 - by the fast path: an C{EventPipe} with its relay, which sends by recv and send, by splice(2), and leaves what a slow client does
   not take to the pipe;
@@ -35,6 +36,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fuzz.hostile import Broken
 from tests.net.fakes import Peer, WatchedSpill, open_fds
 from tests.net.loopback import Loopback
+from twisted_pipe.http.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.loop import edge_sockets
 from twisted_pipe.proxies.settings import ProxySettings
@@ -57,6 +59,10 @@ class Facts:
     @ivar relayed: bytes that relays passed on.
     @ivar spliced: of these, bytes that went through a kernel pipe.
     @ivar broken: whether a peer vanished.
+    @ivar headed: whether a head went before the stream.
+    @ivar measured: whether the length was known.
+    @ivar chunked: whether it came in the chunked coding.
+    @ivar late: whether the downstream came later.
     """
 
     delivered: int = 0
@@ -64,6 +70,10 @@ class Facts:
     relayed: int = 0
     spliced: int = 0
     broken: bool = False
+    headed: bool = False
+    measured: bool = False
+    chunked: bool = False
+    late: bool = False
 
     @property
     def mixed(self) -> bool:
@@ -72,18 +82,58 @@ class Facts:
 
 
 class Wire:
-    """One stream: its bytes, who sends them, and who takes them."""
+    """
+    One stream: its bytes, who sends them, and who takes them.
+
+    @ivar stream: what the taker is to get.
+    @ivar message: what the sender sends, if that is another.
+    @ivar head: what the taker is to get before it.
+    @ivar sent: bytes of the message that were sent.
+    """
 
     def __init__(self, rng: random.Random, sender: Peer, taker: Peer, size: int) -> None:
         self.rng = rng
         self.sender, self.taker = sender, taker
-        self.stream = rng.randbytes(rng.choice([0, 1, 5000, 100_000, 400_000]))
+        self.stream = self.message = rng.randbytes(rng.choice([0, 1, 5000, 100_000, 400_000]))
+        self.head = b""
+        self.decoder: ChunkedDecoder | None = None
+        self.measured = False
         self.pieces = [1, 64, size, 10 * size, 100_000, 400_000]
         self.slow = rng.choice([0.02, 0.1, 0.6, 0.9])
         self.got = bytearray()
         self.sent = 0
         self.patient = rng.random() < 0.5  # the end comes only when everything has arrived: nothing else wakes anybody
         self.ended = False
+
+    def measure(self) -> None:
+        """Its length is known. What comes behind it is somebody else's."""
+        self.measured = True
+        self.message = self.stream + b"!" * self.rng.choice([0, 5, 200_000])
+
+    def chunk(self) -> None:
+        """It is sent in the chunked coding."""
+        rng, at = self.rng, 0
+        self.decoder = ChunkedDecoder()
+        parts: list[bytes] = []
+        sizes = rng.choice([[1, 2, 3], [100, 5000], [100_000]]) if len(self.stream) < 10_000 else [100, 5000, 70_000]
+        while at < len(self.stream):
+            piece = self.stream[at : at + rng.choice(sizes)]
+            parts += encode_chunk(piece)  # type: ignore[arg-type]
+            at += len(piece)
+        self.message = b"".join([*parts, last_chunk(), b"!" * rng.choice([0, 0, 5])])
+
+    @property
+    def due(self) -> int:
+        """How many bytes are to arrive for what was sent, the head included."""
+        came = self.decoder.decoded if self.decoder is not None else min(self.sent, len(self.stream))
+        return len(self.head) + came
+
+    @property
+    def whole(self) -> bool:
+        """Whether the end is in what was sent."""
+        if self.decoder is not None:
+            return self.decoder.finished
+        return self.sent >= len(self.stream) if self.measured else self.ended
 
     @property
     def over(self) -> bool:
@@ -101,14 +151,17 @@ class Wire:
 
     def hurry(self) -> None:
         """From now on everything is sent and taken as it goes."""
-        self.pieces, self.slow = [len(self.stream)], 1.0
+        self.pieces, self.slow = [len(self.message)], 1.0
 
     def send(self) -> None:
         if self.ended or self.sender.socket.fileno() < 0:
             return
-        if self.sent < len(self.stream):
-            self.sent += self.sender.write(self.stream[self.sent : self.sent + self.rng.choice(self.pieces)])
-        elif len(self.got) == self.sent if self.patient else self.rng.random() < 0.3:
+        if self.sent < len(self.message):
+            before = self.sent
+            self.sent += self.sender.write(self.message[self.sent : self.sent + self.rng.choice(self.pieces)])
+            if self.decoder is not None and self.sent > before and not self.decoder.finished:
+                self.decoder.decode(memoryview(bytearray(self.message[before : self.sent])))
+        elif len(self.got) == self.due if self.patient else self.rng.random() < 0.3:
             self.ended = True
             self.sender.half_close()
 
@@ -118,11 +171,12 @@ class Wire:
 
     def check(self, whole: bool) -> str:
         """What is wrong with what has arrived, if anything."""
-        expected = self.stream if whole else self.stream[: len(self.got)]
-        if self.got == expected and len(self.got) <= self.sent:
+        all_of_it = self.head + self.stream
+        expected = all_of_it if whole else all_of_it[: len(self.got)]
+        if self.got == expected and len(self.got) <= self.due:
             return ""
-        first = next((at for at, (a, b) in enumerate(zip(self.got, self.stream, strict=False)) if a != b), "nowhere")
-        return f"{len(self.got)} of {len(self.stream)} bytes ({self.sent} sent), the first wrong at {first}"
+        first = next((at for at, (a, b) in enumerate(zip(self.got, all_of_it, strict=False)) if a != b), "nowhere")
+        return f"{len(self.got)} of {len(all_of_it)} bytes ({self.sent} sent), the first wrong at {first}"
 
 
 class Life:
@@ -143,6 +197,7 @@ class Life:
         self.slabs = modules["driver"].slab_pool(size)
         self.lent = modules["splice"].pipes.lent
         self.vanishes_at = rng.choice([1, 5, 20, 100]) if rng.random() < 0.3 else -1
+        self.timeless = rng.random() < 0.35  # a relay has all the patience it needs
         # A reset loses what TCP has not delivered: nothing could be said of such a life.
         self.tcp = self.vanishes_at < 0 and rng.random() < 0.4
 
@@ -181,12 +236,16 @@ class Life:
                 for wire in wires:
                     wire.patient = False
                 vanish()
+            self.look_on()
             engine.turn(rng.randint(1, 3))
             if self.tcp and turn > PATIENT_TURNS:
                 time.sleep(0.001)  # the kernel's, too
-            if rng.random() < 0.1:
+            if rng.random() < 0.1 and not self.timeless:
                 engine.clock.advance(0.05)
         engine.settle()
+
+    def look_on(self) -> None:
+        """Called again and again while it lasts."""
 
     def leave(self, before: set[str], slabs: int) -> None:
         """Nothing may be left behind."""
@@ -205,6 +264,7 @@ class PipeLife(Life):
 
     def __init__(self, seed: int, spill: str, modules: dict[str, ModuleType], fast: bool) -> None:
         gc.collect()
+        close_kernel_pipes(modules["splice"].pipes)  # those of tests before
         self.before = open_fds()
         Life.__init__(self, seed, spill, modules)
         engine, rng = self.engine, self.rng
@@ -221,11 +281,41 @@ class PipeLife(Life):
         if self.resets:
             up.write(b"never read")
         self.outcome: Any = None
-        self.pipe = modules["driver"].EventPipe(up, down, (), limits, clock=engine.reactor, spill=self.spill)
+        facts, wire = self.facts, self.wire
+        facts.headed, facts.late = rng.random() < 0.3, rng.random() < 0.2
+        wire.patient = wire.patient and not facts.late  # it would wait for what nobody is there to get
+        facts.measured = rng.random() < 0.3
+        facts.chunked = not facts.measured and rng.random() < 0.25
+        wire.head = rng.randbytes(rng.choice([1, 300, 20_000])) if facts.headed else b""
+        if facts.measured:
+            wire.measure()
+        elif facts.chunked:
+            wire.chunk()
+        self.head_comes_late = facts.late and rng.random() < 0.5
+        self.wanted, self.early = False, rng.random() < 0.5
+        self.pipe = modules["driver"].EventPipe(
+            up,
+            None if facts.late else down,
+            (),
+            limits,
+            clock=engine.reactor,
+            spill=self.spill,
+            head=b"" if self.head_comes_late else wire.head,
+            length=len(wire.stream) if facts.measured else None,
+            decoder=ChunkedDecoder() if facts.chunked else None,
+        )
+        self.delivers = not facts.late
+        self.pipe.wanted.addCallback(lambda _: setattr(self, "wanted", True))
         self.pipe.done.addCallback(lambda outcome: setattr(self, "outcome", outcome))
 
     def __repr__(self) -> str:
-        return f"{self.pipe!r} {self.outcome}"
+        return f"{self.pipe!r} {self.outcome} {self.facts}"
+
+    def look_on(self) -> None:
+        """The downstream comes when it is wanted, or before."""
+        if not self.delivers and self.outcome is None and (self.wanted or (self.early and self.rng.random() < 0.05)):
+            self.delivers = True
+            self.pipe.deliver_to(self.down, self.wire.head if self.head_comes_late else b"")
 
     def live(self) -> Facts:
         wire, pipe = self.wire, self.pipe
@@ -237,16 +327,25 @@ class PipeLife(Life):
         problem = wire.check(not broken)
         self.check(not problem, problem)
         counted = (outcome.bytes_in, outcome.bytes_out)
-        if not broken or self.breaker is wire.sender:
-            self.check(len(wire.got) == wire.sent, "bytes were lost that were sent before the end")
-            self.check(counted == (wire.sent, wire.sent), "it counts otherwise")
+        if not self.delivers:
+            self.check(broken and not outcome.clean and not wire.got, "it has delivered to nobody")
+        elif not broken or self.breaker is wire.sender:
+            self.check(len(wire.got) == wire.due, "bytes were lost that were sent before the end")
+            self.check_count(outcome, wire.due)
             reset = broken and self.resets
-            self.check(outcome.clean or reset, "an unclean end")
-            self.check(wire.ended or outcome.clean is not reset, "a clean end of what was broken off")
+            if self.facts.measured or self.facts.chunked:
+                self.check(outcome.clean == wire.whole, "another end than it should have")
+                unread = wire.sent - outcome.bytes_in if outcome.clean else 0
+                self.check(not unread or self.up.edge.readable, "no edge will tell what is behind the stream")
+            else:
+                self.check(outcome.clean or reset, "an unclean end")
+                self.check(wire.ended or outcome.clean is not reset, "a clean end of what was broken off")
         else:
-            self.check(wire.sent >= outcome.bytes_in >= outcome.bytes_out >= len(wire.got), "it counts otherwise")
-        self.check(outcome.peak_memory <= self.limits.memory, "more memory than its limits say")
-        self.facts.delivered, self.facts.spilled = len(wire.got), outcome.bytes_spilled
+            self.check(wire.due >= outcome.bytes_out >= len(wire.got), "it counts otherwise")
+            self.check(wire.sent >= outcome.bytes_in, "it counts otherwise")
+        self.check(outcome.peak_memory <= self.limits.memory + len(wire.head), "more memory than its limits say")
+        self.facts.delivered = max(len(wire.got) - len(wire.head), 0)
+        self.facts.spilled = outcome.bytes_spilled
         self.engine.advance(0.2)
         self.check((pipe.bytes_in, pipe.bytes_out) == counted, "moved after the end")
         self.check(self.up.edge.relay is None, "a relay is armed after the end")
@@ -257,11 +356,23 @@ class PipeLife(Life):
         self.leave(self.before, self.in_use)
         return self.facts
 
+    def check_count(self, outcome: Any, due: int) -> None:
+        """Of a whole life: what was delivered, and what was received for it, some of it behind the end perhaps."""
+        wire, behind = self.wire, outcome.surplus
+        raw = outcome.bytes_in - behind
+        self.check(outcome.bytes_out == due, "it counts otherwise what it delivered")
+        self.check(self.pipe.leftover == b"!" * behind, "what is behind the stream is something else")
+        if wire.decoder is None:
+            self.check(raw == min(wire.sent, len(wire.stream)), "it counts otherwise what it received")
+        else:
+            self.check(wire.message[:raw].rstrip(b"!") == wire.message[: wire.sent].rstrip(b"!"), "it counts otherwise")
+
 
 class SessionLife(Life):
     """A client, the proxy, and an upstream; both directions at once."""
 
     def __init__(self, seed: int, spill: str, modules: dict[str, ModuleType]) -> None:
+        close_kernel_pipes(modules["splice"].pipes)
         self.before = open_fds()
         Life.__init__(self, seed, spill, modules)
         engine, rng = self.engine, self.rng
@@ -369,16 +480,19 @@ def live(seed: int, way: str, spill: str, modules: dict[str, ModuleType]) -> Fac
     really_splice = os.splice
 
     def splice(source: int, sink: int, count: int, **more: Any) -> int:
+        if not count:
+            raise Broken(f"seed {seed}: splice(2) is asked for nothing")
         done = really_splice(source, sink, rng.randint(1, count) if stingy else count, **more)
         spliced[0] += done
         return done
 
     changes: list[tuple[Any, str, Any]] = [
         (os, "splice", splice),
-        (modules["driver"], "Relay", Counted),
+        (modules["fastpath"], "Relay", Counted),
         (modules["tcp_session"], "Relay", Counted),
         (modules["relay"], "_SMALL", small),
         (modules["relay"], "_BULK", 4 * small),
+        (modules["relay"], "_LONG", 8 * small),
         (modules["relay"], "_BUDGET", rng.choice([2 * small, 1 << 20])),
     ]
     with contextlib.ExitStack() as stack:

@@ -49,6 +49,14 @@ class HostileDriverTests(SynchronousTestCase):
                 "wrote in a thread": life.threads and pipe.bytes_spilled > 0,
                 "shared a quota": life.quota.limit > 0 and pipe.bytes_spilled > 0,
                 "was passed by": life.passed > 0,
+                "was passed by, of a known length": life.passed > 0 and life.known,
+                "headed": bool(life.head),
+                "framed": life.framed and pipe.error is None,
+                "framed, with surplus": life.framed and pipe.surplus > 0,
+                "framed wrongly": life.wrong and "a digit was to come" in str(pipe.error),
+                "began late": life.came_late and life.connected,
+                "began late, being full": life.was_full and pipe.error is None,
+                "began never": not life.connected,
                 f"ended {type(pipe.error).__name__}": True,
             }
             for fact, true in facts.items():

@@ -17,7 +17,7 @@ from tests.fuzz.streams import WAYS, Facts, live
 
 SEEDS = int(os.environ.get("TWISTED_PIPE_FUZZ_SOCKET_SEEDS", "150"))
 FIRST = int(os.environ.get("TWISTED_PIPE_FUZZ_SOCKET_FIRST", "0"))
-MUTATION_SEEDS = 150
+MUTATION_SEEDS = 400
 
 
 class SocketFuzzTests(SynchronousTestCase):
@@ -43,7 +43,9 @@ class SocketFuzzTests(SynchronousTestCase):
     def test_fast(self) -> None:
         """Most streams pass by the pipe, large ones through the kernel; what a slow client does not take goes through the pipe."""
         facts = self.live("fast")
-        self.often(facts, relayed=50, spliced=25, spilled=8, mixed=8, broken=5)
+        self.often(facts, relayed=40, spliced=20, spilled=8, mixed=8, broken=5)
+        self.often(facts, headed=20, measured=20, chunked=10, late=10)
+        self.often([fact for fact in facts if fact.measured], relayed=40, spliced=20)
 
     def test_general(self) -> None:
         facts = self.live("general")
@@ -65,7 +67,7 @@ class SocketMutationTests(SynchronousTestCase):
     def test_none(self) -> None:
         """It is the mutation that is found, and not that the modules are made anew."""
         modules = copied_modules()
-        lives = [(seed, way) for seed in range(MUTATION_SEEDS) for way in WAYS]
+        lives = [(seed, way) for seed in range(SEEDS) for way in WAYS]
         self.assertEqual([(seed, way) for seed, way in lives if self.dies(seed, way, modules)], [])
 
     def dies(self, seed: int, way: str, modules: dict[str, ModuleType]) -> bool:

@@ -156,7 +156,7 @@ class PartsTests(DemoCase):
         """Filters come after that of the demo."""
         service = self.start("--filter", "hexdump", "--request-filter", "hexdump", "--buffers", "4 4k")
         assert service._pipe is not None
-        settings = service._pipe.configuration.settings
+        settings = service._pipe.configuration.servers[0].settings  # type: ignore[attr-defined]
         self.assertEqual([each.name for each in settings.response_filters], ["upper", "hexdump"])
         self.assertEqual([each.name for each in settings.request_filters], ["hexdump"])
         self.assertEqual(settings.limits.buffers, 4)
@@ -194,7 +194,7 @@ class StoryTests(DemoCase):
         service = self.start()
         client = self.send_slow_client(service)
         assert service._pipe is not None
-        service._pipe.factory.totals.bytes_spilled += 3 * 1024
+        service._pipe.protocols[0].totals.bytes_spilled += 3 * 1024
         self.assertEqual(
             self.reported(client, lines(0).upper()[:1000], service),
             "demo: the slow client got all 1000 bytes, every one right (SHA-256), in 6.000 s; "

@@ -76,7 +76,7 @@ class RateTests(OptionsCase):
 
     def test_the_upload_rate_is_told_too(self) -> None:
         """What is done with a connection is said when the service starts."""
-        said = self.configured("--limit-rate", "1m", "--upload-rate", "64k").describe()
+        said = self.server("--limit-rate", "1m", "--upload-rate", "64k").describe(SpillDirectory())
         self.assertIn("1.0 MiB/s", said)
         self.assertIn("64.0 KiB/s", said)
 
@@ -126,7 +126,7 @@ class InMemoryTests(SynchronousTestCase):
     def test_warned_of(self) -> None:
         with small_disk(self, "64k") as path:
             (line,) = self.warnings("--temp-path", path)
-            self.assertTrue(line.startswith(f"--temp-path: {path} is memory"), line)
+            self.assertTrue(line.startswith(f"temp path: {path} is memory"), line)
 
     def test_not_if_nothing_is_ever_spilled(self) -> None:
         with small_disk(self, "64k") as path:

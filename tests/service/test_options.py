@@ -23,6 +23,7 @@ from twisted_pipe.service.maker import Options, makeService
 from twisted_pipe.service.options import PipeOptions
 from twisted_pipe.service.pipe_service import PipeService
 from twisted_pipe.service.refusal import one_line_errors
+from twisted_pipe.service.stream_server import StreamServer
 
 PLACES = ("--listen", "tcp:8080", "--upstream", "127.0.0.1:9000")
 
@@ -33,11 +34,16 @@ class OptionsCase(SynchronousTestCase):
         options.parseOptions([*places, *arguments])
         return options.configuration(MemoryReactorClock())
 
+    def server(self, *arguments: str, places: tuple[str, ...] = PLACES) -> StreamServer:
+        (server,) = self.configured(*arguments, places=places).servers
+        assert isinstance(server, StreamServer)
+        return server
+
     def settings(self, *arguments: str) -> ProxySettings:
-        return self.configured(*arguments).settings
+        return self.server(*arguments).settings
 
     def limits(self, *arguments: str) -> PipeLimits:
-        return self.configured(*arguments).settings.limits
+        return self.settings(*arguments).limits
 
     def refused(self, *arguments: str, places: tuple[str, ...] = PLACES) -> str:
         """The line that is printed instead of starting."""
@@ -55,16 +61,16 @@ class OptionsCase(SynchronousTestCase):
 class MeaningTests(OptionsCase):
     def test_defaults(self) -> None:
         found = self.configured()
-        self.assertEqual(found.settings, ProxySettings(limits=PipeLimits(read_timeout=0)))
+        self.assertEqual(self.settings(), ProxySettings(limits=PipeLimits(read_timeout=0)))
         self.assertEqual(found.spill.path, default_temp_path())
         self.assertIsNone(found.pid_file)
-        self.assertFalse(found.demo)
 
     def test_places(self) -> None:
         """Both can be given more than once, and keep their order."""
-        found = self.configured("--listen", "[::1]:8081", "--upstream", "unix:/run/app")
+        found = self.server("--listen", "[::1]:8081", "--upstream", "unix:/run/app")
+        assert found.group is not None
         self.assertEqual([listener.text for listener in found.listeners], ["tcp:8080", "[::1]:8081"])
-        self.assertEqual([server.name for server in found.servers], ["127.0.0.1:9000", "unix:/run/app"])
+        self.assertEqual([server.name for server in found.group.servers], ["127.0.0.1:9000", "unix:/run/app"])
 
     def test_filters(self) -> None:
         found = self.settings(
@@ -146,7 +152,8 @@ class MeaningTests(OptionsCase):
         reactor = MemoryReactorClock()
         options = PipeOptions()
         options.parseOptions([*PLACES, "--connect-timeout", "2m"])
-        [server] = options.configuration(reactor).servers
+        [stream] = options.configuration(reactor).servers
+        [server] = stream.group.servers  # type: ignore[attr-defined]
         self.assertNoResult(server.endpoint.connect(None))
         self.assertEqual(reactor.tcpClients[0][3], 121)
 
@@ -163,10 +170,9 @@ class MeaningTests(OptionsCase):
         self.assertEqual(self.configured("--temp-path", "").spill.path, default_temp_path())
 
     def test_demo(self) -> None:
-        found = self.configured("--demo", "--buffers", "4 4k", places=())
-        self.assertTrue(found.demo)
-        self.assertEqual((found.listeners, found.servers, found.settings.limits.buffers), ((), (), 4))
-        self.assertEqual(len(self.configured("--demo", "--listen", "0", places=()).listeners), 1)
+        found = self.server("--demo", "--buffers", "4 4k", places=())
+        self.assertEqual((found.listeners, found.group, found.settings.limits.buffers), ((), None, 4))
+        self.assertEqual(len(self.server("--demo", "--listen", "0", places=()).listeners), 1)
 
     def test_the_last_one_counts(self) -> None:
         self.assertEqual(self.limits("--limit-rate", "1k", "--limit-rate", "2k").limit_rate, 2 * KIB)
@@ -234,7 +240,8 @@ class RefusalTests(OptionsCase):
 
     def test_choices(self) -> None:
         self.assert_refused("--buffering", "maybe", "must be on or off")
-        self.assert_refused("--protocol", "http", "no such protocol. Known: tcp")
+        self.assert_refused("--protocol", "htp", 'no such protocol; did you mean "http"? Known: http, tcp')
+        self.assert_refused("--protocol", "http:x=y", "http has no options here")
         self.assert_refused("--access-log", "maybe", "must be off or on")
 
     def test_worker_connections(self) -> None:
@@ -319,7 +326,7 @@ class HelpTests(OptionsCase):
             ("--temp-path", "Directory", default_temp_path()),
             ("--limit-rate", "SIZE (bytes) a second", "0"),
             ("--connect-timeout", "TIME (seconds)", "60s"),
-            ("--read-timeout", "TIME (seconds)", "0"),
+            ("--read-timeout", "TIME (seconds)", "0; http: 60s"),
             ("--send-timeout", "TIME (seconds)", "60s"),
             ("--idle-timeout", "TIME (seconds)", "10m"),
             ("--lingering-timeout", "TIME (seconds)", "5s"),
@@ -335,6 +342,7 @@ class HelpTests(OptionsCase):
             "--filter",
             "--request-filter",
             "--demo",
+            "--test",
             "--debug-events",
             "--help",
             "--version",
@@ -353,7 +361,7 @@ class HelpTests(OptionsCase):
         text = self.said("--help")
         self.assertEqual([line for line in text.splitlines() if len(line) > 80], [])
         self.assertEqual([text for text in self.described().values() if "  " in text.strip()], [])
-        self.assertIn("--listen ENDPOINT --upstream ENDPOINT [options]", text)
+        self.assertIn("--listen ENDPOINT --upstream ENDPOINT [options] | --config FILE", " ".join(text.split()))
         self.assertIn("or with k, m or g", text)
         self.assertIn("or with ms, s, m or h", text)
         self.assertIn("twisted-pipe --listen 8080 --upstream 127.0.0.1:9000", text)
@@ -362,10 +370,14 @@ class HelpTests(OptionsCase):
     def test_examples_work(self) -> None:
         examples = self.said("--help").partition("\nExamples:\n")[2].replace("\\\n", " ").splitlines()
         commands = [shlex.split(line) for line in examples if line.startswith("    ")]
-        self.assertEqual([command[0] for command in commands], ["twisted-pipe", "twistd"])
+        self.assertEqual(
+            [command[0] for command in commands], ["twisted-pipe", "twistd", "twisted-pipe", "twisted-pipe"]
+        )
+        self.assertEqual(commands.pop(), ["twisted-pipe", "--config", "/etc/pipe.toml"])
         for command in commands:
             arguments = [default_temp_path() if word == "/var/spool/pipe" else word for word in command]
-            self.configured(*arguments[arguments.index("--listen") :], places=())
+            start = "--protocol" if "--protocol" in arguments else "--listen"
+            self.configured(*arguments[arguments.index(start) :], places=())
 
     def test_traps_are_explained(self) -> None:
         listen = self.described()["--listen"]

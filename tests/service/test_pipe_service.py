@@ -27,6 +27,8 @@ from twisted_pipe.service.endpoints import Listener, parse_listener, parse_upstr
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.service.pipe_service import PipeService
 from twisted_pipe.service.refusal import CannotStart
+from twisted_pipe.service.stream_server import StreamServer
+from twisted_pipe.upstream.group import UpstreamGroup
 
 
 class Port:
@@ -82,13 +84,17 @@ class ServiceCase(SynchronousTestCase):
         self.pid_path = os.path.abspath(self.mktemp())
 
     def configuration(self, **endpoints: Any) -> PipeConfiguration:
-        return PipeConfiguration(
+        server = StreamServer(
             listeners=tuple(Listener(text, endpoint) for text, endpoint in endpoints.items()),
-            servers=(parse_upstream(self.reactor, "10.0.0.1:9000", 60),),
+            group=UpstreamGroup([parse_upstream(self.reactor, "10.0.0.1:9000", 60)]),
             settings=ProxySettings(),
-            spill=SpillDirectory("/var/spool"),
-            pid_file=PidFile(self.pid_path),
         )
+        return PipeConfiguration(servers=(server,), spill=SpillDirectory("/var/spool"), pid_file=PidFile(self.pid_path))
+
+    def changed(self, configuration: PipeConfiguration, **fields: Any) -> PipeConfiguration:
+        """The same with other fields of its server."""
+        server: Any = configuration.servers[0]
+        return attrs.evolve(configuration, servers=(attrs.evolve(server, **fields),))
 
     def service(self, **endpoints: Any) -> PipeService:
         return PipeService(self.configuration(**endpoints), self.reactor)
@@ -107,14 +113,14 @@ class ServiceCase(SynchronousTestCase):
 class StartTests(ServiceCase):
     def test_listens_before_privileges_are_shed(self) -> None:
         reactor = self.reactor
-        configuration = attrs.evolve(
+        configuration = self.changed(
             self.configuration(), listeners=(parse_listener(reactor, "8080"), parse_listener(reactor, "[::1]:8081"))
         )
         service = PipeService(configuration, reactor)
         self.assertEqual(reactor.tcpServers, [])
         service.privilegedStartService()
         self.assertEqual([(each[0], each[3]) for each in reactor.tcpServers], [(8080, ""), (8081, "::1")])
-        self.assertEqual([each[1] for each in reactor.tcpServers], [service.factory] * 2)
+        self.assertEqual([each[1] for each in reactor.tcpServers], service.protocols * 2)
 
     def test_pid_file_when_all_are_bound(self) -> None:
         first, second = Port(1), Place()
@@ -140,7 +146,7 @@ class StartTests(ServiceCase):
             response_filters=(parse_filter_spec("upper"),),
             request_filters=(parse_filter_spec("hexdump"),),
         )
-        configuration = attrs.evolve(self.configuration(**{"tcp:0": Now(Port(4711))}), settings=settings)
+        configuration = self.changed(self.configuration(**{"tcp:0": Now(Port(4711))}), settings=settings)
         with capturedLogs() as events:
             PipeService(configuration, self.reactor).privilegedStartService()
         self.assertEqual(
@@ -182,7 +188,8 @@ class StartTests(ServiceCase):
             (PipeLimits(buffering=False), "; no buffering: one buffer of 32.0 KiB; "),
         ):
             settings = ProxySettings(limits=limits)
-            self.assertIn(words, attrs.evolve(configuration, settings=settings).describe())
+            server = self.changed(configuration, settings=settings).servers[0]
+            self.assertIn(words, server.describe(configuration.spill))
 
 
 class RefusalTests(ServiceCase):
@@ -226,7 +233,7 @@ class RefusalTests(ServiceCase):
 
     def test_our_mistakes_are_raised(self) -> None:
         service = self.service(a=Now(Port(1)))
-        self.patch(PipeConfiguration, "describe", lambda self: 1 / 0)
+        self.patch(StreamServer, "describe", lambda self, spill: 1 / 0)
         self.assertRaises(ZeroDivisionError, service.privilegedStartService)
 
 
@@ -251,10 +258,10 @@ class StopTests(ServiceCase):
         service.startService()
         client = StringTransport()
         client.abortConnection = client.loseConnection
-        service.factory.buildProtocol(None).makeConnection(client)
-        self.assertEqual(service.factory.statistics().active, 1)
+        service.protocols[0].buildProtocol(None).makeConnection(client)
+        self.assertEqual(service.statistics()[0].active, 1)
         service.stopService()
-        self.assertEqual(service.factory.statistics().active, 0)
+        self.assertEqual(service.statistics()[0].active, 0)
         self.assertTrue(client.disconnecting)
 
     def test_another_process_s_pid_file_stays(self) -> None:

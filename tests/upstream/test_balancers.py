@@ -59,6 +59,31 @@ class BundledTests(SynchronousTestCase):
     def test_round_robin(self) -> None:
         self.assertEqual(self.picks("round-robin", 5), ["a:1", "b:2", "c:3", "a:1", "b:2"])
 
+    def weighted(self, name: str, *weights: int) -> UpstreamGroup:
+        servers = [UpstreamServer(letter, None, weight=weight) for letter, weight in zip("abcd", weights, strict=False)]
+        return UpstreamGroup(servers, BALANCERS.find(name))
+
+    def test_round_robin_by_weight(self) -> None:
+        """Smooth: nobody gets all of its share in a row. The orders are those of nginx."""
+        for weights, order in (
+            ((5, 1, 1), "aabacaaaabacaa"),
+            ((1, 2), "babbab"),
+            ((2, 1), "abaaba"),
+            ((3, 1), "aabaaaba"),
+            ((1, 1, 2), "cabccabc"),
+            ((2, 2), "abab"),
+            ((7,), "aaa"),
+        ):
+            group = self.weighted("round-robin", *weights)
+            self.assertEqual("".join(group.pick().name for _ in order), order, weights)
+
+    def test_least_connections_by_weight(self) -> None:
+        """A server of weight 3 holds three for the other's one."""
+        group = self.weighted("least-connections", 3, 1)
+        for _ in range(40):
+            group.pick()
+        self.assertEqual(group.statistics(), {"a": 30, "b": 10})
+
     def test_least_connections_without_any_end(self) -> None:
         self.assertEqual(self.picks("least-connections", 5), ["a:1", "b:2", "c:3", "a:1", "b:2"])
 

@@ -32,6 +32,16 @@ class UpstreamGroupTests(SynchronousTestCase):
         self.servers.clear()
         self.assertEqual([group.pick().name for _ in range(4)], ["a:1", "b:2", "c:3", "a:1"])
 
+    def test_weight(self) -> None:
+        self.assertEqual(UpstreamServer("a:1", None).weight, 1)
+        self.assertEqual(UpstreamServer("a:1", None, weight=65535).weight, 65535)
+        for wrong in (0, -1, 65536, 1.5, True, "2"):
+            error = self.assertRaises(BadConfiguration, UpstreamServer, "a:1", None, weight=wrong)
+            self.assertEqual(str(error), f"weight: {wrong!r}: must be a whole number from 1 to 65535")
+
+    def test_balancer(self) -> None:
+        self.assertEqual(UpstreamGroup(self.servers).balancer, "round-robin")
+
     def test_repr(self) -> None:
         self.assertEqual(repr(UpstreamGroup(self.servers)), "<UpstreamGroup a:1, b:2, c:3>")
         self.assertEqual(repr(self.servers[0]), "UpstreamServer(name='a:1')")

@@ -21,7 +21,11 @@ and answers with what to do next; whoever acts reports facts back (C{did_...}). 
                                                            back-pressure: the upstream is not read
 
 Bytes on disk always precede bytes in memory: spilling takes the oldest of memory, sending takes the disk first. A batch is at
-most C{busy_size}, a slab counting whole however few of its bytes are left.
+most C{busy_size}, a slab counting whole however few of its bytes are left. A head precedes everything, past filters, length and
+decoder; it is never spilled, and counts for no bound.
+
+A downstream may come later. Until then the pipe takes what comes, as for a stuck client, until it is C{full}; and it is abandoned
+as soon as the upstream fails, for nothing was begun that would have to be ended.
 
 Source: the seed's C{ngx_event_pipe()}, its read ladder and its write ladder. Different from nginx, on purpose: a failing
 upstream loses nothing that was received; partial buffers are passed on as soon as the client can take them; the limit of the
@@ -30,15 +34,16 @@ file bounds what is outstanding, not what was ever written.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
+from twisted_pipe.core.decoding import BodyDecoder
 from twisted_pipe.core.disk import DiskRange, SpillQuota
 from twisted_pipe.core.frames import forget_locals
+from twisted_pipe.core.steps import Flow, Step
 from twisted_pipe.errors import BadConfiguration, FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
 from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
@@ -51,42 +56,23 @@ _SMALL_PART = 8  # of a buffer: a slice that a filter puts out and that is small
 _READ_AHEAD = 3  # buffers that one read may fill behind the first
 
 
-class Step(enum.Enum):
-    """What to do next."""
-
-    READ = enum.auto()  #: receive into L{Pipe.read_view}, then L{Pipe.did_read} (or C{did_end}, C{did_fail})
-    WRITE = enum.auto()  #: send L{Pipe.batch}, then L{Pipe.did_write}
-    SEND_FILE = enum.auto()  #: send L{Pipe.file_range}, then L{Pipe.did_send_file}
-    SPILL = enum.auto()  #: write L{Pipe.spill_batch} at L{DiskRange.write_offset}, then L{Pipe.did_spill}
-    AWAIT = enum.auto()  #: subscribe to C{chain.suspension}
-    WAIT = enum.auto()  #: nothing until a socket, a timer or a filter says something
-    FINISH = enum.auto()  #: end the downstream cleanly
-    ABANDON = enum.auto()  #: end the downstream uncleanly
-
-
-class Flow(enum.Enum):
-    """The state of a side."""
-
-    OPEN = "open"
-    ENDED = "ended"
-    FAILED = "failed"
-
-
 class Pipe:
     """
     One direction.
 
-    @ivar upstream: ENDED after a clean end (or the whole announced length), FAILED when it broke off.
-    @ivar downstream: ENDED after FINISH, FAILED when it takes no more; still OPEN when it got all that a failed upstream had sent.
+    @ivar upstream: ENDED after a clean end (or the whole announced length, or message), FAILED when it broke off.
+    @ivar downstream: AWAITED until L{did_connect}, ENDED after FINISH, FAILED when it takes no more; still OPEN when it got all
+        that a failed upstream had sent.
     @ivar delayed: set by the driver while a rate limit forbids reading; no read, and no read timeout.
     @ivar error: why the pipe did not end cleanly. An C{UpstreamFailed} (or the upstream's C{TimedOut}) means that everything
         received was delivered; if that was cut short by something else, that is the error, and the other its C{__context__}.
     @ivar length: bytes still to come, None if the end of the stream tells.
-    @ivar surplus: bytes the upstream sent beyond its announced length; they are dropped.
+    @ivar decoder: takes the stream out of what is received; None if that is the stream.
+    @ivar leftover: what was received beyond the announced length, or the message; at most what one read takes.
     @ivar disk: what is on disk.
     @ivar cacheable: whether everything goes to the file, as long as that goes well.
     @ivar bytes_in: received from the upstream.
-    @ivar bytes_out: taken by the downstream.
+    @ivar bytes_out: taken by the downstream, the head included.
     @ivar bytes_spilled: written to disk, in all.
     @ivar peak_memory: the most bytes of memory held at once.
     """
@@ -100,27 +86,37 @@ class Pipe:
         preread: bytes = b"",
         quota: SpillQuota | None = None,
         cacheable: bool = False,
+        *,
+        head: bytes = b"",
+        decoder: BodyDecoder | None = None,
+        awaited: bool = False,
     ) -> None:
         """
-        @raise BadConfiguration: C{length} is no number of bytes.
+        @raise BadConfiguration: C{length} is no number of bytes, or there is a C{decoder}, too.
         @param pool: slabs of C{limits.buffer_size}.
         @param filters: in order.
         @param length: bytes the stream has in all, if known.
         @param preread: its first bytes, if they were received already.
         @param quota: bytes on disk that it shares with other pipes.
         @param cacheable: whether everything goes to a file, from which the downstream is fed; the file is whole at the end.
+        @param head: bytes that the downstream gets before everything else; they are no part of the stream.
+        @param decoder: of the framing of what is received.
+        @param awaited: whether the downstream comes later.
         """
         if length is not None and (type(length) is not int or length < 0):
             raise BadConfiguration(
                 "length", length, "must be a number of bytes, or None if the end of the stream tells"
             )
+        if length is not None and decoder is not None:
+            raise BadConfiguration("length", length, "must be None where a decoder tells the end")
         self.limits = limits
         self.upstream = Flow.OPEN
-        self.downstream = Flow.OPEN
+        self.downstream = Flow.AWAITED if awaited else Flow.OPEN
         self.delayed = False
         self.error: PipeError | None = None
         self.length = length
-        self.surplus = 0
+        self.decoder = decoder
+        self.leftover = b""
         self.bytes_in = self.bytes_out = self.bytes_spilled = self.peak_memory = 0
         self.chain = FilterChain(filters, self._release) if filters else None
         self.disk = DiskRange(limits.file_size, quota=quota, keep=cacheable)
@@ -135,12 +131,15 @@ class Pipe:
         self._ahead: list[Slab] = []  # lent to a read behind it
         self._memory: deque[Segment] = deque()  # what waits for the downstream, after the disk
         self._memory_bytes = 0
-        self._own_bytes = 0  # memory that is no slab's: what filters made, preread
+        self._own_bytes = 0  # memory that is no slab's: what filters made, preread, the head
+        self._head: Data = b""  # what of it the downstream has not taken
         self._broken = False
         self._can_spill = limits.file_size > 0 or cacheable
         self._closed = False
+        if head:
+            self._put_head(head)
         if preread:
-            self._receive(Segment(preread), len(preread))
+            self._receive(preread)
         elif length == 0:
             self.upstream = Flow.ENDED
 
@@ -161,14 +160,19 @@ class Pipe:
         return self._slabs
 
     @property
+    def surplus(self) -> int:
+        """How many bytes the upstream sent beyond its announced length, or message."""
+        return len(self.leftover)
+
+    @property
     def memory_bytes(self) -> int:
-        """Bytes in memory that wait for the downstream."""
+        """Bytes in memory that wait for the downstream, the head apart."""
         return self._memory_bytes
 
     @property
     def has_output(self) -> bool:
         """Whether anything waits for the downstream."""
-        return bool(self._memory) or self.disk.outstanding > 0
+        return bool(self._memory or self._head) or self.disk.outstanding > 0
 
     @property
     def wants_write(self) -> bool:
@@ -200,6 +204,21 @@ class Pipe:
         )
 
     @property
+    def full(self) -> bool:
+        """Whether it can take no more before there is a downstream: no buffer has room, and the file takes nothing."""
+        return (
+            self.downstream is Flow.AWAITED
+            and self.upstream is Flow.OPEN
+            and not (self.has_room or (self._can_spill and self.disk.room > 0))
+            and not (self.writing_file or self.waits_for_filter)
+        )
+
+    @property
+    def waits_for_downstream(self) -> bool:
+        """Whether only a downstream is missing: it is full, or everything has come."""
+        return self.downstream is Flow.AWAITED and (self.upstream is Flow.ENDED or self.full)
+
+    @property
     def _may_spill(self) -> bool:
         return self._can_spill and bool(self._memory) and self.disk.room > 0
 
@@ -217,7 +236,7 @@ class Pipe:
         if self.downstream is not Flow.OPEN:
             writable = False
         if self.writing_file:
-            return Step.SEND_FILE if writable and self.disk.outstanding else Step.WAIT
+            return self._sending if writable and (self._head or self.disk.outstanding) else Step.WAIT
         reading = readable and self.upstream is Flow.OPEN and not self.delayed
         if self._fed < self._filled and (
             self._filled == self._pool.size
@@ -233,17 +252,17 @@ class Pipe:
             if step is not None:
                 return step
         elif writable and self._memory_bytes + self.disk.outstanding >= self.limits.busy_size:
-            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE
+            return self._sending
         if reading and self.has_room:
             return Step.READ
         if writable and self.has_output and not self.cacheable:
-            return Step.SEND_FILE if self.disk.outstanding else Step.WRITE
+            return self._sending
         if reading and not writable and self._may_spill:
             return Step.SPILL
         if self.chain is not None and self.chain.suspension is not None and not self.waits_for_filter:
             self.waits_for_filter = True
             return Step.AWAIT
-        if self.upstream is not Flow.OPEN and self._drained:
+        if self.upstream is not Flow.OPEN and self._drained and self.downstream is not Flow.AWAITED:
             return Step.FINISH if self.upstream is Flow.ENDED else Step.ABANDON
         self._rest()
         return Step.WAIT
@@ -256,7 +275,12 @@ class Pipe:
                 return Step.SPILL
             self.spill_failed()  # the quota is used up: from here on it is a pipe like any other
             return self.next_step(reading, writable)
-        return Step.SEND_FILE if writable and self.disk.outstanding else None
+        return self._sending if writable and (self._head or self.disk.outstanding) else None
+
+    @property
+    def _sending(self) -> Step:
+        """How what waits goes out: the head first, then the disk, then memory."""
+        return Step.SEND_FILE if self.disk.outstanding and not self._head else Step.WRITE
 
     @property
     def stored(self) -> bool:
@@ -372,8 +396,11 @@ class Pipe:
     def read_views(self) -> list[memoryview]:
         """
         READ in bulk: L{read_view} and as many free buffers after it as one call may fill, in order. What stays empty is free again.
+        What is decoded is read into one at a time.
         """
         views = [self.read_view()]
+        if self.decoder is not None:
+            return views
         ahead = self._ahead
         while len(ahead) < _READ_AHEAD and self._slabs < self.limits.slabs:
             ahead.append(self._pool.take())
@@ -383,9 +410,13 @@ class Pipe:
         return views
 
     def batch(self) -> list[Data]:
-        """WRITE: what to send, oldest first; at most C{busy_size} and IOV_MAX parts, but at least something."""
+        """WRITE: what to send, oldest first; at most C{busy_size} behind the head, and IOV_MAX parts, but at least something."""
         room = self.limits.busy_size
         parts: list[Data] = []
+        if self._head:
+            parts.append(self._head)
+            if self.cacheable or self.writing_file or self.disk.outstanding:
+                return parts  # what comes next is not in memory, or not to be touched
         slab: Slab | None = None
         for segment in self._memory:
             if segment.slab is None or segment.slab is not slab:
@@ -422,11 +453,24 @@ class Pipe:
 
     # facts
 
+    def did_connect(self, head: bytes = b"") -> None:
+        """
+        The downstream that was awaited is there.
+
+        @param head: bytes that it gets before everything else.
+        """
+        self.downstream = Flow.OPEN
+        if head:
+            self._put_head(head)
+
     def did_read(self, count: int) -> None:
         """C{count} bytes, at least 1, were received into L{read_view} or L{read_views}."""
         self.bytes_in += count
+        if self.decoder is not None:
+            self._decode_read(count)
+            return
         if self.length is not None:
-            count = self._cut(count)
+            count = self._cut_read(count)
         if not self._ahead:
             self._filled += count
             return
@@ -442,66 +486,120 @@ class Pipe:
                 self._let_go(slab)
         self._filled += count
 
-    def passed_by(self, rest: bytes) -> None:
+    def passed_by(self, rest: bytes, left: int | None = None) -> None:
         """
-        Bytes went past an empty pipe, straight to the downstream, which now takes no more.
+        Bytes went past an empty pipe, straight to the downstream, which now takes no more, or has taken the last of them.
 
         @param rest: what was received behind them and not taken, at most as much as all buffers hold; it is copied.
+        @param left: how many bytes are still to come, those of C{rest} included; None if nobody knows.
         """
-        left = memoryview(rest)
-        while left:
+        if left is not None:
+            self.length = left
+            self._look_at_length()
+        remaining = memoryview(rest)
+        while remaining:
             view = self.read_view()
-            part = left[: len(view)]
+            part = remaining[: len(view)]
             view[: len(part)] = part
             self.did_read(len(part))
-            left = left[len(part) :]
+            remaining = remaining[len(part) :]
             if self._filled == self._pool.size:
                 self._pass_on()
 
-    def _receive(self, segment: Segment, count: int) -> None:
-        self.bytes_in += count
-        if self.length is not None:
-            kept = self._cut(count)
-            if kept < count:
-                segment.data = memoryview(segment.data)[:kept]
-        if not len(segment.data):
+    def _receive(self, data: bytes) -> None:
+        """Bytes that somebody else has received."""
+        self.bytes_in += len(data)
+        if self.decoder is not None:
+            own = bytearray(data)
+            data = bytes(own[: self._decode(memoryview(own))])
+        elif self.length is not None:
+            kept = self._cut(len(data))
+            data, self.leftover = data[:kept], data[kept:]
+        if not data:
             return
         if self.chain is None:
-            self._put(segment)
+            self._put(Segment(data))
         else:
-            segment.stop = len(segment.data)
-            self._own_bytes += segment.stop
+            self._own_bytes += len(data)
             self._note_peak()
-            self.chain.raw.append(segment)
+            self.chain.raw.append(Segment(data, None, len(data)))
 
     def _cut(self, count: int) -> int:
         """How many of C{count} bytes belong to the stream; at the last of them it has ended."""
         assert self.length is not None
         kept = min(count, self.length)
-        self.surplus += count - kept
         self.length -= kept
-        if self.length == 0:
+        self._look_at_length()
+        return kept
+
+    def _look_at_length(self) -> None:
+        if self.length == 0 and self.upstream is Flow.OPEN:
             self.upstream = Flow.ENDED
+
+    def _cut_read(self, count: int) -> int:
+        """L{_cut} what was read."""
+        kept = self._cut(count)
+        if kept < count:
+            slab = self._filling
+            assert slab is not None
+            views = [slab.view[self._filled :], *(ahead.view for ahead in self._ahead)]
+            self.leftover = b"".join(views)[kept:count]
+        return kept
+
+    def _decode_read(self, count: int) -> None:
+        """Take the stream out of C{count} bytes that were just read; what comes next is read behind it."""
+        slab = self._filling
+        assert slab is not None
+        self._filled += self._decode(slab.view[self._filled : self._filled + count])
+        if self._pool.size - self._filled < self._small:
+            # Else each buffer would end in smaller and smaller reads, of which the framing is taken away again.
+            self._pass_on()
+            self._leave_filling()
+
+    def _decode(self, view: memoryview) -> int:
+        """How many bytes of the stream are in C{view}, at its start now."""
+        decoder = self.decoder
+        assert decoder is not None
+        before = decoder.decoded
+        try:
+            kept = decoder.decode(view)
+        except ValueError as error:
+            self.did_fail(UpstreamFailed(str(error)))
+            return decoder.decoded - before
+        if decoder.finished:
+            self.leftover = bytes(view[len(view) - decoder.surplus :])
+            if self.upstream is Flow.OPEN:
+                self.upstream = Flow.ENDED
         return kept
 
     def did_end(self) -> None:
         """The upstream ended its stream."""
         if self.upstream is not Flow.OPEN:
             return
+        missing = self.decoder.at_end() if self.decoder is not None else None
         if self.length:
             self.did_fail(UpstreamFailed(f"ended {self.length} bytes before its announced length"))
+        elif missing is not None:
+            self.did_fail(UpstreamFailed(f"ended without {missing}"))
         else:
             self.upstream = Flow.ENDED
 
     def did_fail(self, error: PipeError) -> None:
-        """The upstream broke off (reset, timeout). What was received is still delivered; then the pipe is abandoned."""
+        """
+        The upstream broke off (reset, timeout). What was received is still delivered, if there is a downstream; then the pipe is
+        abandoned.
+        """
         if self.upstream is Flow.OPEN:
             self.upstream = Flow.FAILED
             self.error = self.error or error
+            if self.downstream is Flow.AWAITED:
+                self._broken = True
 
     def did_write(self, count: int) -> None:
         """The downstream took C{count} bytes of L{batch}; 0 if none."""
         self.bytes_out += count
+        if self._head:
+            count -= self._take_head(min(count, len(self._head)))
         self._take(count)
 
     def did_send_file(self, count: int) -> None:
@@ -518,14 +616,14 @@ class Pipe:
         self.bytes_spilled += count
         self.disk.added(count)
         self._take(count)
-        if self.downstream is not Flow.OPEN:
+        if self.downstream is Flow.FAILED:
             self.disk.took(self.disk.outstanding)
 
     def spill_failed(self) -> None:
         """The file takes no more (its bytes are still in memory): from now on, back-pressure instead of spilling."""
         self.disk.release()
         self._can_spill = self.cacheable = False
-        if self.downstream is not Flow.OPEN:
+        if self.downstream is Flow.FAILED:
             self._broken = True  # it went on for the file's sake only
 
     def did_break(self, error: PipeError) -> None:
@@ -541,6 +639,7 @@ class Pipe:
             self.downstream = Flow.FAILED
             self.error = self.error or error
             self.disk.took(self.disk.outstanding)
+            self._take_head(len(self._head))
         else:
             self._break(error)
 
@@ -567,6 +666,7 @@ class Pipe:
             return []
         self._closed = True
         clean = not self._broken and self.upstream is Flow.ENDED and self._drained and self._fed == self._filled
+        clean = clean and self.downstream is not Flow.AWAITED
         if clean and self.downstream is Flow.OPEN:
             self.downstream = Flow.ENDED
         elif self.error is None:
@@ -585,6 +685,7 @@ class Pipe:
         while self._memory:
             self._release(self._memory.popleft())
         self._memory_bytes = 0
+        self._take_head(len(self._head))
         self._take_back()
         self._leave_filling()
         self.disk.took(self.disk.outstanding)
@@ -594,11 +695,22 @@ class Pipe:
     def _break(self, error: PipeError) -> None:
         if not self._broken:
             self._broken = True
-            if self.downstream is Flow.OPEN:
+            if self.downstream is not Flow.ENDED:
                 self.downstream = Flow.FAILED
             if self.error is not None:
                 error.__context__ = self.error
             self.error = error
+
+    def _put_head(self, head: bytes) -> None:
+        self._head = head + self._head
+        self._own_bytes += len(head)
+        self._note_peak()
+
+    def _take_head(self, count: int) -> int:
+        """The first C{count} bytes of the head are elsewhere now."""
+        self._head = memoryview(self._head)[count:] if count < len(self._head) else b""
+        self._own_bytes -= count
+        return count
 
     def _take(self, count: int) -> None:
         """The first C{count} bytes of memory are elsewhere now."""
@@ -640,3 +752,4 @@ class _ClosedPipe(Pipe):
         raise PipeFinished("the pipe has ended")
 
     read_view = read_views = passed_by = did_read = did_write = did_send_file = spill_begun = did_spill = _refuse  # type: ignore[assignment]
+    did_connect = _refuse  # type: ignore[assignment]

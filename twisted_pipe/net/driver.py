@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from twisted_pipe.core.buffers import SlabPool
 from twisted_pipe.core.chain import FilterChain
+from twisted_pipe.core.decoding import BodyDecoder
 from twisted_pipe.core.pipe import Flow, Pipe, Step
 from twisted_pipe.errors import (
     Cancelled,
@@ -39,11 +40,11 @@ from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
 from twisted_pipe.net.awaiting import Awaiting
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
 from twisted_pipe.net.edge import edge_of
+from twisted_pipe.net.fastpath import FastPath
 from twisted_pipe.net.live import live_pipes
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.rate import NO_LIMIT, RateLimit
-from twisted_pipe.net.relay import Relay
-from twisted_pipe.net.sink import ConsumerSink, Sink, SocketSink
+from twisted_pipe.net.sink import AwaitedSink, ConsumerSink, Sink, SocketSink
 from twisted_pipe.net.source import ProducerSource, SocketSource, Source
 from twisted_pipe.net.spiller import Spiller
 from twisted_pipe.net.spillfile import SpillDirectory
@@ -79,12 +80,17 @@ class EventPipe:
     L{write}, the clean end L{unregisterProducer} (or L{upstream_ended}), a loss L{upstream_lost}
     (L{twisted_pipe.net.pipe_end.PipeEnd} is a protocol that does this).
 
+    Its downstream may come later: while that is None, what comes is received and spilled, as for a stuck client, until L{wanted}
+    fires and the owner calls L{deliver_to}. No C{send_timeout} runs before. If the upstream fails before, the pipe ends.
+
     At a clean end the downstream is half-closed. A pipe that breaks aborts the downstream (after it has delivered what was
     received, if the upstream is to blame) and stops the upstream. With C{keep_open} it does neither: the owner closes.
 
     @ivar done: fires with the L{PipeOutcome}, never fails. Cancelling it abandons the pipe.
     @ivar received: fires with None as soon as nothing more is read from the upstream, however long delivering takes: its
         connection can be let go. Never fails.
+    @ivar wanted: fires with None when it has everything, or can take no more (L{full}), and has no downstream yet: L{deliver_to}
+        is due. Never fails; it does not fire if the pipe ends before.
     """
 
     def __init__(
@@ -102,10 +108,12 @@ class EventPipe:
         store: str | None = None,
         on_stored: Callable[[str, int], object] | None = None,
         name: str = "pipe",
+        head: bytes = b"",
+        decoder: BodyDecoder | None = None,
     ) -> None:
         """
         @param upstream: the transport (or C{IPushProducer}) whose bytes are taken; None if L{registerProducer} tells later.
-        @param downstream: the transport (or C{IConsumer}) that gets them.
+        @param downstream: the transport (or C{IConsumer}) that gets them; None if L{deliver_to} tells later.
         @param filters: C{IPipeFilter}s in order, as they are or as L{NamedFilter}s.
         @param limits: its bounds.
         @param clock: an C{IReactorTime}; default the reactor of the downstream or the upstream.
@@ -117,13 +125,17 @@ class EventPipe:
             whole (nginx C{cacheable}, C{proxy_store}), even if the downstream was lost before. What breaks off is not kept.
         @param on_stored: then called with the path and the length.
         @param name: for logs and C{repr}.
+        @param head: bytes that the downstream gets before everything else, past filters, C{length} and C{decoder}, and together
+            with the first of the stream if these are there. They are not stored; L{bytes_out} counts them.
+        @param decoder: takes the stream out of what is received, C{preread} included, and tells its end.
         @raise TypeError: there is no clock.
-        @raise twisted_pipe.errors.BadConfiguration: C{length} is no number of bytes.
+        @raise twisted_pipe.errors.BadConfiguration: C{length} is no number of bytes, or there is a C{decoder}, too.
         """
         self.name = name
         self.limits = limits
         self.done: Deferred[PipeOutcome] = Deferred(self._cancel)
         self.received: Deferred[None] = Deferred()
+        self.wanted: Deferred[None] = Deferred()
         clock = clock or getattr(downstream, "reactor", None) or getattr(upstream, "reactor", None)
         if clock is None:
             raise TypeError("neither transport has a reactor: pass clock=, an IReactorTime")
@@ -139,7 +151,16 @@ class EventPipe:
         ]
         spill = spill or _default_spill
         self._pipe = Pipe(
-            limits, slab_pool(limits.buffer_size), named, length, preread, spill.quota, cacheable=store is not None
+            limits,
+            slab_pool(limits.buffer_size),
+            named,
+            length,
+            preread,
+            spill.quota,
+            cacheable=store is not None,
+            head=head,
+            decoder=decoder,
+            awaited=downstream is None,
         )
         self._spiller = Spiller(self._pipe, spill, store, self, self._go_on_after_a_wait)
         self._awaiting = Awaiting(self._pipe, clock, self, self._go_on_after_a_wait)
@@ -149,21 +170,47 @@ class EventPipe:
         self._started = self._progress = clock.seconds()
         self._rate = RateLimit(clock, limits.limit_rate, limits.limit_rate_after, self._paced)
         self._timeouts = Timeouts(self._pipe, limits, clock, self, self._started)
-        source, sink = edge_of(upstream), edge_of(downstream)
+        source = edge_of(upstream)
         self._pushed = None if source is not None else ProducerSource(upstream)
         self._source: Source = SocketSource(source, self) if source is not None else self._pushed  # type: ignore[assignment]
-        self._sink: Sink = SocketSink(sink) if sink is not None else ConsumerSink(downstream, limits.busy_size)
-        # The fast path, where nothing but the sockets decides: no filter, no length, nothing stored; and no rate.
-        self._relay: Relay | None = None
-        plain = not (named or store) and length is None
-        if plain and source is not None and sink is not None and clock is source.transport.reactor:
-            self._relay = Relay(source, sink, self, limits.memory, self._started)
+        self._relay: FastPath | None = None
         if getattr(upstream, "disconnected", False):
             self._pipe.did_fail(UpstreamFailed("the connection is gone"))  # its protocol will not say so any more
-        self._sink.attach(self)  # a consumer that is gone says so at once
+        self._sink: Sink = AwaitedSink()
+        if downstream is not None:
+            self._attach(downstream)
         if not self._ended:
             live_pipes.add(self)
             self._timeouts.start(self._started)
+        self._turn()
+
+    def _attach(self, downstream: Any) -> None:
+        """C{downstream} is where the bytes go. It may say at once that it is gone."""
+        source, sink = self._source, edge_of(downstream)
+        self._sink = SocketSink(sink) if sink is not None else ConsumerSink(downstream, self.limits.busy_size)
+        plain = self._pipe.chain is None and self._pipe.decoder is None and self._store is None
+        edge = source.edge if isinstance(source, SocketSource) else None
+        if plain and edge is not None and sink is not None and self._clock is edge.transport.reactor:
+            self._relay = FastPath(edge, sink, self._pipe, self._rate, self, self._started)
+        self._sink.attach(self)
+
+    def deliver_to(self, downstream: Any, head: bytes = b"") -> None:
+        """
+        The downstream of a pipe that was made without one is there: from here on everything flows.
+
+        @param downstream: the transport (or C{IConsumer}).
+        @param head: as that of the constructor, which it precedes.
+        @raise PipeFinished: the pipe has ended meanwhile; C{downstream} was not touched.
+        @raise RuntimeError: it has one already.
+        """
+        if self._ended:
+            raise PipeFinished(f"{self.name}: a downstream came to a pipe that has ended")
+        if self._downstream is not None:
+            raise RuntimeError(f"{self.name} delivers to {self._downstream!r} already; it cannot to {downstream!r}")
+        self._downstream = downstream
+        self._timeouts.excuse(self._clock.seconds())
+        self._pipe.did_connect(head)
+        self._attach(downstream)
         self._turn()
 
     def __repr__(self) -> str:
@@ -176,7 +223,7 @@ class EventPipe:
 
     @property
     def bytes_out(self) -> int:
-        """Delivered so far."""
+        """Delivered so far, the head included."""
         return self._pipe.bytes_out + self._relayed
 
     @property
@@ -185,9 +232,27 @@ class EventPipe:
         return self._ended
 
     @property
+    def upstream_whole(self) -> bool:
+        """Whether all of the stream has been received, and its end."""
+        return self._pipe.upstream is Flow.ENDED
+
+    @property
     def upstream_blocked(self) -> bool:
         """Whether the upstream is not read because no buffer is free."""
         return self._pipe.upstream_blocked
+
+    @property
+    def full(self) -> bool:
+        """Whether it can take no more before there is a downstream: buffers and file are full, or nothing may be spilled."""
+        return self._pipe.full
+
+    @property
+    def leftover(self) -> bytes:
+        """
+        What was received behind the end of the stream, at most what one read takes: of a request, the beginning of the next one.
+        It is not delivered.
+        """
+        return self._pipe.leftover
 
     @property
     def memory_bytes(self) -> int:
@@ -210,8 +275,8 @@ class EventPipe:
 
     @property
     def last_progress(self) -> float:
-        """When bytes last moved, in the clock's seconds."""
-        progress: float = self._progress
+        """When bytes last moved, in the clock's seconds; now, while nothing can move for want of a downstream."""
+        progress: float = self._clock.seconds() if self._pipe.waits_for_downstream else self._progress
         return progress if self._relay is None else max(progress, self._relay.last_progress)
 
     @property
@@ -234,7 +299,7 @@ class EventPipe:
         attrs.evolve(self.limits, limit_rate=rate)  # raises what is wrong with it
         self._rate.rate = rate
         if rate and self._relay is not None:
-            self._turn()  # which takes it off the fast path
+            self._turn()  # which leaves the fast path
 
     # IConsumer, for an upstream that pushes
 
@@ -281,6 +346,8 @@ class EventPipe:
         """The upstream's connection is gone: cleanly if C{reason} says so. Calls after the end do nothing."""
         if self._ended:
             return
+        if self._relay is not None:
+            self._relay.leave()
         failure = UpstreamFailed(reason.getErrorMessage())
         if self._pushed is not None:
             self._pushed.end(None if reason.check(ConnectionDone) else failure)
@@ -314,40 +381,10 @@ class EventPipe:
 
     def socket_ready(self) -> None:
         """A half of a socket may make progress."""
-        relay = self._relay
-        if relay is not None and (relay.armed or relay.waiting):
-            relay.socket_ready()
+        if self._relay is not None and self._relay.taken:
+            self._relay.socket_ready()
         else:
             self._turn()
-
-    # RelayOwner
-
-    def relay_blocked(self, relay: Relay, rest: bytes) -> None:
-        """The fast path has met a slow downstream."""
-        if self._ended:
-            return
-        self._pipe.passed_by(rest)
-        self._turn()
-
-    def relay_ended(self, relay: Relay, error: OSError | None) -> None:
-        """The upstream has ended, with nothing left to deliver."""
-        if error is None:
-            self._pipe.did_end()
-        else:
-            self._pipe.did_fail(UpstreamFailed(error.strerror or str(error)))
-        self._turn()
-
-    def relay_lost(self, relay: Relay, reason: Failure) -> None:
-        """The upstream's transport was closed by somebody else."""
-        self.socket_lost(reason)
-
-    def relay_broken(self, relay: Relay, error: OSError, lost: int) -> None:
-        """The downstream failed."""
-        if self._ended:
-            return
-        self._pipe.bytes_in += lost
-        self._pipe.did_break(DownstreamFailed(error.strerror or str(error)))
-        self._turn()
 
     def socket_lost(self, reason: Failure) -> None:
         """A transport was closed by somebody else."""
@@ -365,6 +402,10 @@ class EventPipe:
 
     # the turn
 
+    def take_turn(self) -> None:
+        """Go on, for the fast path."""
+        self._turn()
+
     def _turn(self) -> None:
         """Do steps until there is nothing to do. Never nested: a call from within makes the running one go on."""
         if self._running:
@@ -372,8 +413,6 @@ class EventPipe:
             return
         if self._ended:
             return
-        if self._relay is not None:
-            self._pipe.passed_by(self._relay.stop())
         self._running = True
         try:
             self._again = False
@@ -385,15 +424,17 @@ class EventPipe:
             self._running = False
 
     def _run_steps(self) -> None:
-        pipe, source, sink = self._pipe, self._source, self._sink
+        pipe, source, sink, relay = self._pipe, self._source, self._sink, self._relay
+        if relay is not None:
+            relay.leave()
         now = self._clock.seconds()
         budget = _TURN_BUDGET
         came, went = pipe.bytes_in, pipe.bytes_out
         while True:
             step = pipe.next_step(source.readable, sink.writable)
             if step is Step.READ:
-                if self._relay is not None and sink.writable and pipe.empty and not self._rate.rate:
-                    break  # the fast path can do that
+                if relay is not None and sink.writable and relay.possible:
+                    break  # it can do that
                 budget -= self._read(now)
             elif step is Step.WRITE:
                 budget -= self._write()
@@ -410,8 +451,9 @@ class EventPipe:
                 if self._later is None:
                     self._later = self._clock.callLater(0, self._go_on)
                 break
-        if pipe.upstream is not Flow.OPEN and not self.received.called:
-            self.received.callback(None)
+        if pipe.upstream is not Flow.OPEN or pipe.downstream is Flow.AWAITED:
+            self._tell_owner(pipe, step)
+            sink, relay = self._sink, self._relay  # which it may just have brought
         if pipe.chain is not None:
             self._look_after_filters(now, pipe.chain)
         if step is Step.FINISH or step is Step.ABANDON:
@@ -425,16 +467,15 @@ class EventPipe:
         self._timeouts.measure(now, waits_for_bytes, bool(came), waits_for_room, bool(went))
         source.settle(pipe.wants_read)
         sink.settle(pipe.wants_write)
-        relay = self._relay
-        if (
-            relay is not None
-            and pipe.empty
-            and pipe.wants_read
-            and not (self._rate.rate or relay.sink.transport.backlog)
-        ):
-            relay.arm()
-            if source.readable:
-                relay.source.transport.reactor.loop.post(relay.source)
+        if relay is not None and pipe.wants_read and relay.possible:
+            relay.take()
+
+    def _tell_owner(self, pipe: Pipe, step: Step) -> None:
+        """After a turn: what can be told before the end."""
+        if pipe.upstream is not Flow.OPEN and not self.received.called:
+            self.received.callback(None)
+        if step is Step.WAIT and pipe.waits_for_downstream and not self.wanted.called:
+            self.wanted.callback(None)
 
     def _look_after_filters(self, began: float, chain: FilterChain) -> None:
         """After a turn: log those that were bypassed, and (once) that they took everybody's time."""
@@ -559,7 +600,7 @@ class EventPipe:
         self._source.detach()
         self._sink.detach()
         if self._relay is not None:
-            self._relay.stop()
+            self._relay.close()
         outcome = self._outcome()
         if not self._keep_open:
             self._close_transports(outcome)
@@ -592,7 +633,9 @@ class EventPipe:
         if outcome.error is None:
             half_close(self._downstream)
             return
-        if outcome.error.side is Side.UPSTREAM:
+        if self._downstream is None:
+            pass
+        elif outcome.error.side is Side.UPSTREAM:
             abort_when_sent(self._downstream, self._clock, self.limits.send_timeout)
         else:
             abort(self._downstream)

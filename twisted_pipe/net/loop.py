@@ -9,6 +9,7 @@ One turn::
     relays                               bytes that pass from socket to socket, without any layer (net/relay.py)
     posted events                        as many as stood there when the turn began
     posted writes                        what the handlers above wanted to send
+    late sends                           the same, of those who send by themselves, back to back
 
 Nothing runs while the batch is sorted, so a handler can never change what another event of the same batch means: it can only
 close a registration, and a closed registration is skipped. Every registration stands in at most one queue, once. What a
@@ -36,7 +37,7 @@ from twisted_pipe.core.slots import NO_TAG, SLOT_MASK, Registration, SlotTable
 from twisted_pipe.net.epoll import Epoll
 from twisted_pipe.net.level import LevelRegistration
 
-__all__ = ["EventLoop", "LoopStatistics", "Socket"]
+__all__ = ["EventLoop", "LateSender", "LoopStatistics", "Socket"]
 
 _EDGE_EVENTS = IN | OUT | RDHUP | ET
 _PLAIN = IN | OUT  # a mask beyond this tells of an end
@@ -72,6 +73,20 @@ class Socket(Protocol):
 
     def run(self, loop: EventLoop) -> None:
         """Handle what C{events} and earlier readiness allow."""
+
+
+class LateSender(Protocol):
+    """
+    Who has something to send that can wait for the end of the turn. The peers on this machine then wake up for many messages at once:
+    waking one up costs its waker more than the message.
+
+    @ivar source: whose failure it is if C{send_late} raises.
+    """
+
+    source: Any
+
+    def send_late(self, now: float) -> None:
+        """Send it."""
 
 
 _Entry = Union[Socket, LevelRegistration]
@@ -126,6 +141,7 @@ class EventLoop:
     @ivar slow_handler: seconds after which a handler is counted as slow and named in the log; 0 for no look at the time.
     @ivar debug: called with a line about each registration, event and call, None for none (it then costs nothing).
     @ivar foreign: how many level-triggered registrations are a program's own, and may lose their descriptors.
+    @ivar late: L{LateSender}s of this turn, appended by themselves, once each.
     @ivar stale_events: see L{LoopStatistics}.
     @ivar accepted: see L{LoopStatistics}.
     @ivar rests: see L{LoopStatistics}.
@@ -149,6 +165,7 @@ class EventLoop:
         self.slow_handler = 0.0
         self.debug: Callable[[str], object] | None = None
         self.turns = 0
+        self.late: list[LateSender] = []
         self.stale_events = self.accepted = self.rests = self.drained = 0
         self.disconnect = disconnect
         self.lost = lost
@@ -261,7 +278,7 @@ class EventLoop:
 
         @param milliseconds: how long to wait for events at most, -1 for ever. Not at all if work is posted.
         """
-        if self._posted or self._posted_writes or self._accepts:
+        if self._posted or self._posted_writes or self._accepts or self.late:
             milliseconds = 0
         self.turns += 1
         if self.foreign and not 0 <= milliseconds <= _LOOK_EVERY * 1000:
@@ -286,6 +303,16 @@ class EventLoop:
             self._drain(self._posted, depth)
         if self._posted_writes:
             self._drain(self._posted_writes, len(self._posted_writes))
+        if self.late:
+            self._send_late(now)
+
+    def _send_late(self, now: float) -> None:
+        late, self.late = self.late, []
+        for sender in late:
+            try:
+                sender.send_late(now)
+            except BaseException as error:  # noqa: PERF203  # as for relays
+                self._failed(sender.source, error)
 
     def _sort(self, events: Any) -> list[Any]:
         """Post what has events. Returns the relays whose source has bytes and nothing else to tell."""

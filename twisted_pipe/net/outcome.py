@@ -13,10 +13,10 @@ __all__ = ["PipeOutcome"]
 class PipeOutcome:
     """
     @ivar bytes_in: received from the upstream.
-    @ivar bytes_out: taken by the downstream (by its kernel socket, or by the transport).
+    @ivar bytes_out: taken by the downstream (by its kernel socket, or by the transport), the head included.
     @ivar bytes_spilled: written to disk, in all.
     @ivar peak_memory: the most bytes of memory held at once.
-    @ivar surplus: bytes the upstream sent beyond the announced length, dropped.
+    @ivar surplus: bytes received beyond the announced length, or the message: they were not delivered.
     @ivar seconds: from start to end.
     @ivar stored: whether the whole stream is in the file where it was to be stored.
     @ivar error: None after a clean end, else why not; its C{side} says whose fault it was.

@@ -1,7 +1,7 @@
 """
-Where a pipe's bytes go: a socket that it writes itself, or a Twisted consumer.
+Where a pipe's bytes go: a socket that it writes itself, or a Twisted consumer; or one of these that is not there yet.
 
-Both are asked alike: C{writable}, C{write}, C{send_file}.
+All are asked alike: C{writable}, C{write}, C{send_file}.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from twisted_pipe.net.edge import EdgeSocket, SocketOwner
 from twisted_pipe.net.spillfile import SpillFile
 from twisted_pipe.net.storefile import StoreFile
 
-__all__ = ["ConsumerSink", "Sink", "SocketSink"]
+__all__ = ["AwaitedSink", "ConsumerSink", "Sink", "SocketSink"]
 
 _FILE_PART = 1024 * 1024  # a fast client on a long file must not keep the others waiting
 
 
 class Sink(Protocol):
-    """What the driver needs of either."""
+    """What the driver needs of each."""
 
     @property
     def writable(self) -> bool:
@@ -116,3 +116,27 @@ class ConsumerSink:
     def detach(self) -> None:
         self.writable = False
         self._consumer.unregisterProducer()
+
+
+class AwaitedSink:
+    """Stands in for a downstream that is not there yet: it takes nothing."""
+
+    __slots__ = ()
+
+    writable = False
+    file_part = 0
+
+    def attach(self, pipe: Any) -> None:
+        pass
+
+    def write(self, parts: Sequence[BytesLike]) -> int:
+        return 0
+
+    def send_file(self, file: SpillFile | StoreFile, offset: int, count: int) -> int:
+        return 0
+
+    def settle(self, waiting: bool) -> None:
+        pass
+
+    def detach(self) -> None:
+        pass

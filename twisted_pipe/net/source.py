@@ -39,10 +39,11 @@ class Source(Protocol):
 class SocketSource:
     """The read half of an edge-triggered socket. Not wanting to read costs nothing: the kernel holds the bytes back."""
 
-    __slots__ = ("edge",)
+    __slots__ = ("_owner", "edge")
 
     def __init__(self, edge: EdgeSocket, owner: SocketOwner) -> None:
         self.edge = edge
+        self._owner = owner
         edge.reader = owner
         edge.reading = False  # the transport itself must not read any more
 
@@ -60,7 +61,8 @@ class SocketSource:
         pass
 
     def detach(self) -> None:
-        self.edge.reader = None
+        if self.edge.reader is self._owner:  # else somebody else reads it already: its stream had ended before the pipe
+            self.edge.reader = None
 
 
 def _copied(data: object) -> bytes:

@@ -17,13 +17,12 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 
-from twisted_pipe.errors import FilterFailed
-from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter, OnFailure
+from twisted_pipe.interfaces import Direction, FilterContext, NamedFilter
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.pipe_end import PipeEnd
 from twisted_pipe.net.spillfile import SpillDirectory
+from twisted_pipe.proxies.built_filters import build_filters
 from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
@@ -34,9 +33,6 @@ class _QuietFactory(Factory):
     """Without Twisted's two log lines for each connection."""
 
     noisy = False
-
-
-_log = Logger()
 
 
 @attrs.frozen
@@ -88,18 +84,7 @@ class ProxyContext:
             connection=name,
             clock=self.clock,
         )
-        built: list[NamedFilter] = []
-        for factory in factories:
-            entry = _build(factory, context)
-            if isinstance(entry, NamedFilter):
-                built.append(entry)
-            elif factory.on_failure is OnFailure.BYPASS:
-                _log.error("{name}: bypassed: {problem}", name=name, problem=entry)
-            else:
-                for other in built:
-                    _stop(other, entry)
-                raise entry
-        return built
+        return build_filters(factories, context, name)
 
     def join(
         self,
@@ -153,19 +138,3 @@ class ProxyContext:
             name=name,
         )
 
-
-def _build(factory: IPipeFilterFactory, context: FilterContext) -> NamedFilter | FilterFailed:
-    try:
-        return NamedFilter(factory.name, factory.build(context), factory.on_failure, factory.timeout)
-    except BaseException as error:
-        failure = FilterFailed(str(factory.name), error)
-        failure.__cause__ = error
-        return failure
-
-
-def _stop(entry: NamedFilter, reason: BaseException) -> None:
-    """Tell a filter that was built and never started that it will not be."""
-    try:
-        entry.filter.stopped(reason)
-    except BaseException as error:
-        _log.error("{problem}", problem=FilterFailed(entry.name, error))

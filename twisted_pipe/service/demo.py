@@ -33,8 +33,9 @@ from twisted_pipe.service.demo_client import SlowClient, Taken
 from twisted_pipe.service.demo_origin import Origin, Served, lines
 from twisted_pipe.service.endpoints import LOOPBACK, Listener, WithFallback
 from twisted_pipe.service.pipe_service import PipeService
+from twisted_pipe.service.stream_server import StreamServer
 from twisted_pipe.units import format_duration, format_size
-from twisted_pipe.upstream.group import UpstreamServer
+from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 __all__ = ["DemoService"]
 
@@ -71,17 +72,19 @@ class DemoService(MultiService):
 
     def __init__(self, configuration: PipeConfiguration, reactor: Any) -> None:
         """
-        @param configuration: without servers. The demo adds its own, its filter before the others, and a listener if
-            there is none.
+        @param configuration: of one L{StreamServer} without a group. The demo adds its own, its filter before the others, and a
+            listener if there is none.
         @raise BadConfiguration: there is no filter C{upper}.
         """
         super().__init__()  # type: ignore[no-untyped-call]
-        settings = configuration.settings
-        filters = (parse_filter_spec("upper"), *settings.response_filters)
-        self._configuration = attrs.evolve(
-            configuration,
-            listeners=configuration.listeners or (_default_listener(reactor),),
-            settings=attrs.evolve(settings, response_filters=filters, access_log=True),
+        (server,) = configuration.servers
+        assert isinstance(server, StreamServer)
+        filters = (parse_filter_spec("upper"), *server.settings.response_filters)
+        self._configuration = configuration
+        self._server = attrs.evolve(
+            server,
+            listeners=server.listeners or (_default_listener(reactor),),
+            settings=attrs.evolve(server.settings, response_filters=filters, access_log=True),
         )
         self._reactor = reactor
         self._origin: IListeningPort | None = None
@@ -100,8 +103,9 @@ class DemoService(MultiService):
         self._origin = self._reactor.listenTCP(0, Origin(self._reactor, self._was_served), interface=LOOPBACK)
         address: Any = self._origin.getHost()
         endpoint = TCP4ClientEndpoint(self._reactor, LOOPBACK, address.port)
-        servers = (UpstreamServer(f"{LOOPBACK}:{address.port}", endpoint),)
-        self._pipe = PipeService(attrs.evolve(self._configuration, servers=servers), self._reactor)
+        group = UpstreamGroup([UpstreamServer(f"{LOOPBACK}:{address.port}", endpoint)])
+        server = attrs.evolve(self._server, group=group)
+        self._pipe = PipeService(attrs.evolve(self._configuration, servers=(server,)), self._reactor)
         self._pipe.setServiceParent(self)  # type: ignore[no-untyped-call]
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
@@ -124,7 +128,7 @@ class DemoService(MultiService):
     def _present(self, address: IAddress) -> None:
         """Say what to try with the pipe at C{address}, and send the slow client there."""
         assert self._origin is not None
-        filters = self._configuration.settings.response_filters
+        filters = self._server.settings.response_filters
         _show(
             _GUIDE.format(
                 filters=", ".join(str(each.name) for each in filters),
@@ -139,7 +143,7 @@ class DemoService(MultiService):
     def _ask(self, endpoint: IStreamClientEndpoint) -> None:
         """Send the slow client."""
         assert self._pipe is not None
-        self._spilled_before = self._pipe.factory.statistics().bytes_spilled
+        self._spilled_before = self._pipe.statistics()[0].bytes_spilled
         self._log.info(
             "demo: a slow client asks for {size} through the pipe, and then reads nothing for {stall}",
             size=format_size(SLOW_SIZE),
@@ -165,7 +169,7 @@ class DemoService(MultiService):
     def _report(self, taken: Taken) -> None:
         """Say how it went."""
         assert self._pipe is not None
-        spilled = self._pipe.factory.statistics().bytes_spilled - self._spilled_before
+        spilled = self._pipe.statistics()[0].bytes_spilled - self._spilled_before
         if not taken.right:
             got = f"got {taken.received} bytes that are not what the origin sends through the filter upper"
         elif taken.received < SLOW_SIZE:

@@ -24,6 +24,7 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     TCP6ServerEndpoint,
     UNIXClientEndpoint,
+    UNIXServerEndpoint,
     clientFromString,
     serverFromString,
 )
@@ -44,7 +45,15 @@ from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.service.refusal import reason_of
 from twisted_pipe.upstream.group import UpstreamServer
 
-__all__ = ["LOOPBACK", "Listener", "WithFallback", "describe_address", "parse_listener", "parse_upstream"]
+__all__ = [
+    "LOOPBACK",
+    "UPSTREAM_RULE",
+    "Listener",
+    "WithFallback",
+    "describe_address",
+    "parse_listener",
+    "parse_upstream",
+]
 
 LISTEN_RULE = (
     "must be PORT, HOST:PORT, [IPV6]:PORT, unix:/PATH or a Twisted endpoint string "
@@ -70,10 +79,25 @@ class Listener:
 
     @ivar text: how the user wrote it, for messages.
     @ivar endpoint: what it means.
+    @ivar option: where the configuration says so, for messages.
     """
 
     text: str
     endpoint: IStreamServerEndpoint
+    option: str = "--listen"
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """
+        What is bound: equal for listeners that are the same however they are written. Of endpoints that are neither TCP nor UNIX
+        the text.
+        """
+        endpoint: Any = self.endpoint
+        if isinstance(endpoint, (TCP4ServerEndpoint, TCP6ServerEndpoint)):
+            return type(endpoint), endpoint._interface, endpoint._port
+        if isinstance(endpoint, UNIXServerEndpoint):
+            return type(endpoint), endpoint._address
+        return (self.text,)
 
 
 @implementer(IStreamServerEndpoint)
@@ -99,9 +123,9 @@ class WithFallback:
             return await self.otherwise.listen(factory)
 
 
-def parse_listener(reactor: Any, text: str) -> Listener:
+def parse_listener(reactor: Any, text: str, option: str = "--listen") -> Listener:
     """
-    Where C{--listen} says to listen.
+    Where C{option} says to listen.
 
     @raise BadConfiguration: when it says nothing that could be.
     """
@@ -116,7 +140,7 @@ def parse_listener(reactor: Any, text: str) -> Listener:
         kind = TCP6ServerEndpoint if isIPv6Address(host) else TCP4ServerEndpoint
         return kind(reactor, port, interface=host)
 
-    return Listener(text, _build("--listen", text, LISTEN_RULE, 0, build))
+    return Listener(text, _build(option, text, LISTEN_RULE, 0, build), option)
 
 
 def parse_upstream(reactor: Any, text: str, connect_timeout: float) -> UpstreamServer:

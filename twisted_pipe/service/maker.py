@@ -15,10 +15,16 @@ Options = PipeOptions
 
 
 def makeService(options: PipeOptions) -> IService:
-    """The service that these options ask for. What is wrong with them ends the process with one line."""
+    """
+    The service that these options ask for. What is wrong with them ends the process with one line, and what is wrong with a
+    configuration file with a line for each mistake. So does C{--test} when nothing is wrong.
+    """
     from twisted.internet import reactor
 
     with one_line_errors():
         configuration = options.configuration(reactor)
-        service = DemoService if configuration.demo else PipeService
+        if options["test"]:
+            print(f"{options['config'] or 'command line'}: configuration is right")
+            raise SystemExit(0)
+        service = DemoService if options["demo"] else PipeService
         return service(configuration, reactor)

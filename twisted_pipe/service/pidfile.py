@@ -22,9 +22,11 @@ class PidFile:
     A file that holds the number of this process, and a newline.
 
     @ivar path: absolute, because a daemon changes its directory.
+    @ivar option: where the configuration says so, for errors.
     """
 
     path: str
+    option: str = "--pid-file"
 
     def check(self) -> None:
         """
@@ -33,9 +35,9 @@ class PidFile:
         @raise BadConfiguration: when there cannot be such a file.
         """
         if os.path.isdir(self.path):
-            raise BadConfiguration("--pid-file", self.path, "must be a file, and is a directory")
+            raise BadConfiguration(self.option, self.path, "must be a file, and is a directory")
         if not os.path.isdir(os.path.dirname(self.path)):
-            raise BadConfiguration("--pid-file", self.path, "must be in a directory that exists")
+            raise BadConfiguration(self.option, self.path, "must be in a directory that exists")
 
     def write(self) -> None:
         """

@@ -1,5 +1,5 @@
 """
-The service of C{twistd pipe}: every listener, all or none of them, in front of one proxy.
+The service of C{twistd pipe}: every listener of every server, all or none of them.
 
 Binding is what can still fail once the options are right. It happens in C{privilegedStartService}, after twistd has
 become a daemon and before it sheds its privileges; a failure there ends the process with one line.
@@ -16,12 +16,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.proxies.context import ProxyContext
-from twisted_pipe.service.configuration import PipeConfiguration
+from twisted_pipe.service.access_log import LogFiles
+from twisted_pipe.service.configuration import PipeConfiguration, ServerConfiguration, ServiceParts
 from twisted_pipe.service.endpoints import Listener, describe_address
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.service.refusal import CannotStart, reason_of
-from twisted_pipe.upstream.group import UpstreamGroup
+from twisted_pipe.service.reopening import ReopenOnSignal
 
 __all__ = ["PipeService"]
 
@@ -31,16 +31,21 @@ class PipeService(Service):
     Listens where it is configured to, while it runs.
 
     @ivar configuration: what it does.
-    @ivar factory: the protocol behind all listeners, an C{IPipeProtocol}.
+    @ivar logs: the access logs.
+    @ivar protocols: what stands behind the listeners of each server, C{IPipeProtocol}s.
     """
 
     _log = Logger()
 
     def __init__(self, configuration: PipeConfiguration, reactor: Any) -> None:
+        """
+        @raise BadConfiguration: a file that a server needs cannot be opened.
+        """
         self.configuration = configuration
-        group = UpstreamGroup(configuration.servers, configuration.balancer)
-        context = ProxyContext(group, configuration.settings, configuration.spill, reactor)
-        self.factory: Any = configuration.protocol.build(context)
+        self.logs = LogFiles(reactor)
+        parts = ServiceParts(reactor=reactor, spill=configuration.spill, logs=self.logs)
+        self.protocols: list[Any] = [server.build(parts) for server in configuration.servers]
+        self._reopening = ReopenOnSignal(reactor, self.logs)
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         self._binding: Deferred[None] | None = None
@@ -61,10 +66,10 @@ class PipeService(Service):
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         if self.configuration.worker_connections:
             self._reactor.connections.limit = self.configuration.worker_connections
-        spill, limits = self.configuration.spill, self.configuration.settings.limits
-        if limits.file_size and spill.in_memory:
+        spill = self.configuration.spill
+        if spill.in_memory and any(server.spills for server in self.configuration.servers):
             self._log.warn(
-                "--temp-path: {path} is memory (tmpfs): spilling there saves none; a directory on a disk is wanted",
+                "temp path: {path} is memory (tmpfs): spilling there saves none; a directory on a disk is wanted",
                 path=spill.path,
             )
         if self.configuration.debug_events:
@@ -76,13 +81,28 @@ class PipeService(Service):
             raise self._refusal(failures[0])
         self._binding.addCallback(self._bound_late, failures)
 
+    def startService(self) -> None:
+        """From now on SIGUSR1 opens the access logs anew, if there are any."""
+        super().startService()  # type: ignore[no-untyped-call]
+        if self.logs:
+            self._reopening.start()
+
+    def statistics(self) -> list[Any]:
+        """What the protocols have counted, in the order of the servers."""
+        return [protocol.statistics() for protocol in self.protocols]
+
     def stopService(self) -> Deferred[Any]:
-        """Close the listeners and all sessions, remove the pid file; fires when the listeners are closed."""
+        """Close the listeners, all connections and the logs, remove the pid file; fires when the listeners are closed."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._binding is not None:
             self._binding.cancel()
         closing = self._close()
-        self.factory.shutdown()
+        for protocol in self.protocols:
+            protocol.shutdown()
+        for upstream in self.configuration.upstreams:
+            upstream.close()
+        self._reopening.stop()
+        self.logs.close()
         if self.configuration.spill.threads is not None:
             self.configuration.spill.threads.stop()
         if self.configuration.pid_file is not None:
@@ -93,30 +113,33 @@ class PipeService(Service):
         """
         @raise BadConfiguration: which listener, or the pid file, and why not.
         """
-        listeners = self.configuration.listeners
+        bound: list[tuple[ServerConfiguration, Listener]] = []
         try:
-            for listener in listeners:
-                self._ports.append(await self._bind(listener))
+            for server, protocol in zip(self.configuration.servers, self.protocols, strict=True):
+                for listener in server.listeners:
+                    self._ports.append(await self._bind(listener, protocol))
+                    bound.append((server, listener))
             if self.configuration.pid_file is not None:
                 self._write(self.configuration.pid_file)
         except BadConfiguration:
             self._close()
             raise
-        for listener, address in zip(listeners, self.addresses, strict=True):
+        for (server, listener), address in zip(bound, self.addresses, strict=True):
             self._log.info(
-                "listening on {address} (--listen {text}): {purpose}",
+                "listening on {address} ({option} {text}): {purpose}",
                 address=describe_address(address),
+                option=listener.option,
                 text=listener.text,
-                purpose=self.configuration.describe(),
+                purpose=server.describe(self.configuration.spill),
             )
 
-    async def _bind(self, listener: Listener) -> IListeningPort:
+    async def _bind(self, listener: Listener, protocol: Any) -> IListeningPort:
         try:
-            return await listener.endpoint.listen(self.factory)
+            return await listener.endpoint.listen(protocol)
         except CancelledError:
             raise
         except Exception as error:
-            raise BadConfiguration("--listen", listener.text, reason_of(error)) from error
+            raise BadConfiguration(listener.option, listener.text, reason_of(error)) from error
 
     def _bound_late(self, _: object, failures: list[Failure]) -> None:
         """When the reactor runs already, a failure stops it."""
@@ -141,10 +164,15 @@ class PipeService(Service):
         try:
             file.write()
         except OSError as error:
-            raise BadConfiguration("--pid-file", file.path, reason_of(error)) from error
+            raise BadConfiguration(file.option, file.path, reason_of(error)) from error
 
     def _remove(self, file: PidFile) -> None:
         try:
             file.remove()
         except OSError as error:
-            self._log.warn("--pid-file: {path}: cannot be removed: {reason}", path=file.path, reason=reason_of(error))
+            self._log.warn(
+                "{option}: {path}: cannot be removed: {reason}",
+                option=file.option,
+                path=file.path,
+                reason=reason_of(error),
+            )

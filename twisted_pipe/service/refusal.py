@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.service.config.problems import BadFile
 
 __all__ = ["PROGRAM", "CannotStart", "one_line_errors", "reason_of"]
 
@@ -25,9 +26,14 @@ _log = Logger()
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what is wrong with the options into the process's end: Python prints the line to stderr and exits with 1."""
+    """
+    Turn what is wrong with the options into the process's end: Python prints the line to stderr and exits with 1. A configuration
+    file has a line for each mistake, which begins with its name.
+    """
     try:
         yield
+    except BadFile as error:
+        raise SystemExit(str(error)) from None
     except (BadConfiguration, UsageError) as error:
         raise SystemExit(_line(error)) from None
 

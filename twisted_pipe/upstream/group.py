@@ -11,10 +11,12 @@ from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.interfaces import IUpstreamBalancerFactory
 from twisted_pipe.upstream.balancer import BalancerPlugin
 
-__all__ = ["ROUND_ROBIN", "UpstreamGroup", "UpstreamServer"]
+__all__ = ["MAX_WEIGHT", "ROUND_ROBIN", "UpstreamGroup", "UpstreamServer"]
+
+MAX_WEIGHT = 65535
 
 ROUND_ROBIN = BalancerPlugin(
-    "round-robin", "One server after the other.", "twisted_pipe.upstream.round_robin:RoundRobin"
+    "round-robin", "One server after the other, by weight.", "twisted_pipe.upstream.round_robin:RoundRobin"
 )
 
 
@@ -25,11 +27,19 @@ class UpstreamServer:
     @ivar endpoint: an C{IStreamClientEndpoint}.
     @ivar address: the same as a socket address, if nothing but a socket is needed to connect to it: (IPv4, port), (IPv6, port, 0,
         scope), or a path; else None.
+    @ivar weight: how many connections it gets beside another's one (nginx C{server … weight=}). Default 1.
+    @raise BadConfiguration: C{weight} is not from 1 to 65535.
     """
 
     name: str
     endpoint: Any = attrs.field(repr=False)
     address: Any = attrs.field(default=None, repr=False)
+    weight: int = attrs.field(default=1, repr=False)
+
+    @weight.validator
+    def _check_weight(self, field: attrs.Attribute[int], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WEIGHT:
+            raise BadConfiguration("weight", value, f"must be a whole number from 1 to {MAX_WEIGHT}")
 
 
 class UpstreamGroup:
@@ -37,6 +47,7 @@ class UpstreamGroup:
     One server or more, among which a balancer chooses.
 
     @ivar servers: in the order of the configuration.
+    @ivar balancer: how they are chosen, for logs: the balancer's name.
     """
 
     def __init__(self, servers: Sequence[UpstreamServer], balancer: IUpstreamBalancerFactory = ROUND_ROBIN) -> None:
@@ -46,6 +57,7 @@ class UpstreamGroup:
         if not servers:
             raise BadConfiguration("upstream", "", "at least one server is needed")
         self.servers = tuple(servers)
+        self.balancer: str = balancer.name
         self._balancer = balancer.build(self.servers)
 
     def __repr__(self) -> str:

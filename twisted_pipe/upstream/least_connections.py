@@ -1,4 +1,4 @@
-"""The server with the fewest connections."""
+"""The server with the fewest connections for its weight."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["LeastConnections"]
 @attrs.define(eq=False)
 class LeastConnections:
     """
-    The next connection goes to the server that has the fewest now; among equals, to the one that has waited longest
-    (nginx C{least_conn}).
+    The next connection goes to the server that has the fewest now, divided by its weight; among equals, to the one that has
+    waited longest (nginx C{least_conn}).
 
     @ivar servers: the order in which they begin.
     """
@@ -32,13 +32,17 @@ class LeastConnections:
         self._open = dict.fromkeys(range(len(self.servers)), 0)
 
     def pick(self, key: bytes | None) -> Any:
-        place = min(self._open, key=self._open.__getitem__)
+        place = min(self._open, key=self._load)
         self._open[place] = self._open.pop(place) + 1
         return self.servers[place]
 
     def release(self, server: Any) -> None:
         place = next(place for place, each in enumerate(self.servers) if each is server)
         self._open[place] -= 1
+
+    def _load(self, place: int) -> float:
+        load: float = self._open[place] / self.servers[place].weight
+        return load
 
     def statistics(self) -> dict[str, Any]:
         """Open connections, by the servers' names."""

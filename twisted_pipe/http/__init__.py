@@ -1,0 +1,1 @@
+"""HTTP/1 as a language: heads, framing, targets, templates. Pure: no Twisted, no socket, no clock."""

@@ -1,0 +1,118 @@
+"""
+A connection whose owner reads it itself between two pipes: a Twisted transport made to look like a L{twisted_pipe.net.bare.BareSocket}.
+
+An HTTP connection is read for a head, then a pipe moves a body, then it is read for the next head. A bare socket can do that as it
+is: C{reader} says whose turn it is. For any other transport (TLS, other reactors) a L{TransportWire} is the protocol, and holds what
+one read brings while nobody wants it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from twisted_pipe.net.closing import abort, can_half_close
+from twisted_pipe.net.edge import SocketOwner
+from twisted_pipe.net.pipe_end import PipeEnd
+
+__all__ = ["TransportWire", "connect_wire"]
+
+
+class TransportWire(PipeEnd):
+    """
+    @ivar reader: who reads it; told by C{socket_ready} when something came, by C{socket_lost} when it is gone. While a pipe has it
+        (C{feed}), the pipe is told.
+    @ivar gone: whether the connection is gone.
+    """
+
+    def __init__(self, connected: Any = None) -> None:
+        PipeEnd.__init__(self, connected)
+        self.reader: SocketOwner | None = None
+        self.gone = False
+
+    def __repr__(self) -> str:
+        return f"<TransportWire {self.transport!r} {len(self.early)} bytes{' ended' if self.ended else ''}>"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will come behind what is here."""
+        return self.ended_early or self.gone
+
+    @property
+    def readable(self) -> bool:
+        """Whether C{receive} gives something."""
+        return bool(self.early) or self.ended
+
+    def receive(self) -> bytes | None:
+        """What has come: C{b""} after its end, None if nothing is here yet. More is asked for then."""
+        data, self.early = self.early, b""
+        if data:
+            return data
+        if self.ended:
+            return b""
+        self.resume()
+        return None
+
+    def resume(self) -> None:
+        """Have more come. A pipe may have left the transport paused."""
+        if not self.gone:
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+
+    def release(self) -> None:
+        """The pipe that it fed is over: from here on its reader reads again."""
+        self.source_of = None
+
+    def write(self, data: bytes) -> None:
+        """Send C{data}; the transport keeps what it cannot send at once."""
+        if not self.gone:
+            self.transport.write(data)  # type: ignore[union-attr]
+
+    def abort(self) -> None:
+        """End it by a reset."""
+        abort(self.transport)
+
+    @property
+    def has_halves(self) -> bool:
+        """Whether its peer's end of sending leaves our sending alone."""
+        return can_half_close(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        PipeEnd.dataReceived(self, data)
+        if self.source_of is None and self.reader is not None:
+            self.reader.socket_ready()
+
+    def readConnectionLost(self) -> None:
+        PipeEnd.readConnectionLost(self)
+        if self.source_of is None and self.reader is not None:
+            self.reader.socket_ready()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self.gone = True
+        reader, fed = self.reader, self.source_of is not None
+        PipeEnd.connectionLost(self, reason)
+        if reader is None or fed:
+            return
+        if reason.check(ConnectionDone):
+            reader.socket_ready()  # a clean end, behind what may still be here
+        else:
+            reader.socket_lost(reason)
+
+
+class _WireFactory(Factory):
+    """Without Twisted's two log lines for each connection."""
+
+    noisy = False
+    protocol = TransportWire
+
+
+def connect_wire(endpoint: Any) -> Deferred[TransportWire]:
+    """
+    Connect by a Twisted endpoint.
+
+    @return: fires with the wire, fails as the endpoint does.
+    """
+    return maybeDeferred(endpoint.connect, _WireFactory())

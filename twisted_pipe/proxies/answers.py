@@ -1,0 +1,75 @@
+"""Responses of our own: error pages, redirects, fixed answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from twisted_pipe.http.status import error_page, status_line
+
+if TYPE_CHECKING:
+    from twisted_pipe.proxies.exchange import Exchange
+    from twisted_pipe.proxies.http_settings import Answer, Redirect
+
+__all__ = ["Page", "answer_page", "error_answer", "redirect_page"]
+
+_HTML = b"text/html; charset=utf-8"
+_NO_BODY = frozenset({204, 304})
+
+
+@attrs.frozen
+class Page:
+    """
+    A whole response.
+
+    @ivar status: its code.
+    @ivar lines: its fields, without C{Content-Length}.
+    @ivar body: may be empty.
+    """
+
+    status: int
+    lines: list[bytes]
+    body: bytes
+
+    @property
+    def line(self) -> bytes:
+        """The first line."""
+        return status_line(self.status)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether responses of its status may have one (RFC 9110, section 15)."""
+        return self.status not in _NO_BODY
+
+
+def _lines(exchange: Exchange, *more: bytes) -> list[bytes]:
+    proxy = exchange.client.proxy
+    return [proxy.server_line, proxy.date_line(), *more] if proxy.server_line else [proxy.date_line(), *more]
+
+
+def error_answer(status: int, exchange: Exchange) -> Page:
+    """The page of C{status}: the route's own, or ours."""
+    page = exchange.settings.error_pages.get(status)
+    if page is not None:
+        lines = _lines(exchange, b"Content-Type: " + page.content_type)
+        return Page(page.status or status, lines, page.body)
+    lines = _lines(exchange, b"Content-Type: " + _HTML)
+    if status == 405:
+        lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+    return Page(status, lines, error_page(status, exchange.client.proxy.server_name))
+
+
+def redirect_page(action: Redirect, exchange: Exchange) -> Page:
+    """C{action}, for this exchange."""
+    location = action.location.render_header(exchange)
+    lines = _lines(exchange, b"Content-Type: " + _HTML, b"Location: " + location)
+    return Page(action.status, lines, error_page(action.status, exchange.client.proxy.server_name))
+
+
+def answer_page(action: Answer, exchange: Exchange) -> Page:
+    """C{action}, for this exchange."""
+    exchange.status = action.status  # which its template may ask for
+    body = b"" if action.body is None or action.status in _NO_BODY else action.body.render(exchange)
+    lines = _lines(exchange, b"Content-Type: " + action.content_type) if body else _lines(exchange)
+    return Page(action.status, lines, body)

@@ -1,0 +1,433 @@
+"""
+The upstream side of HTTP/1: connections to the servers of a group, kept alive between requests.
+
+A connection serves one exchange at a time. Between two it is idle: whatever happens to it then, a byte or its end, makes it
+useless. Idle ones are taken again newest first, so that the oldest run into their timeout or are closed for new ones.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from twisted_pipe.net.bare import BareSocket
+from twisted_pipe.net.closing import abort
+from twisted_pipe.net.deadline import Deadline
+from twisted_pipe.net.wire import TransportWire, connect_wire
+from twisted_pipe.proxies.watch import NEVER
+from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
+
+__all__ = ["HttpUpstream", "HttpUpstreamStatistics", "KeepaliveSettings", "UpstreamConnection", "UpstreamUser"]
+
+RECEIVE = 128 * 1024  # bytes of one read of a response
+_SMALL = 16 * 1024  # bytes of a read that is copied out of the buffer at once
+
+#: All connections are read into one buffer: what is read is taken before the next read.
+_buffer = memoryview(bytearray(RECEIVE))
+
+
+@attrs.frozen(kw_only=True)
+class KeepaliveSettings:
+    """
+    @ivar connections: how many idle ones are kept, for all servers of the group together (nginx C{keepalive}); 0 for none.
+    @ivar timeout: seconds one may be idle (nginx C{keepalive_timeout}); 0 for ever.
+    @ivar requests: how many one may carry (nginx C{keepalive_requests}).
+    @ivar time: seconds one may be used (nginx C{keepalive_time}); 0 for ever.
+    """
+
+    connections: int = 32
+    timeout: float = 60.0
+    requests: int = 1000
+    time: float = 3600.0
+
+
+@attrs.define
+class HttpUpstreamStatistics:
+    """
+    @ivar opened: connections made.
+    @ivar reused: requests sent on one that had carried others.
+    @ivar failed: connections that could not be made.
+    @ivar idle: connections idle now.
+    @ivar evicted: idle ones closed because there were too many.
+    @ivar lost: idle ones that the server closed.
+    """
+
+    opened: int = 0
+    reused: int = 0
+    failed: int = 0
+    idle: int = 0
+    evicted: int = 0
+    lost: int = 0
+
+
+class UpstreamUser(Protocol):
+    """The exchange that a connection serves. All in the reactor thread."""
+
+    def upstream_opened(self, connection: UpstreamConnection) -> None:
+        """It stands."""
+
+    def upstream_refused(self, connection: UpstreamConnection, why: str) -> None:
+        """It could not be made."""
+
+    def upstream_received(self, data: bytes | memoryview, now: float) -> None:
+        """Bytes of the response, lent until this returns; C{b""} for a clean end of the connection."""
+
+    def upstream_took(self, connection: UpstreamConnection, rest: bytes) -> None:
+        """C{rest} of what it was to send has yet to be sent."""
+
+    def upstream_lost(self, why: str) -> None:
+        """The connection broke off. It is closed."""
+
+
+class UpstreamConnection:
+    """
+    One connection. A C{SocketOwner}, and what the loop calls for plain events (as a C{Relay}).
+
+    @ivar server: where to.
+    @ivar wire: a L{BareSocket} or a L{TransportWire}; None while connecting.
+    @ivar user: whom it serves; None while it is idle.
+    @ivar requests: how many it has carried, with the one that it carries.
+    @ivar open: whether it stands.
+    @ivar good_until: when it has been used for long enough.
+    @ivar stack: where it is put when it is idle.
+    """
+
+    __slots__ = ("_connecting", "_outgoing", "_recv_into", "_send", "good_until", "open", "requests", "server", "source", "stack", "upstream", "user", "wire")
+
+    def __init__(
+        self,
+        upstream: HttpUpstream,
+        server: UpstreamServer,
+        user: UpstreamUser | None,
+        stack: list[UpstreamConnection],
+    ) -> None:
+        self.upstream = upstream
+        self.stack = stack
+        self.server = server
+        self.user = user
+        self.requests = 0
+        self.good_until = 0.0
+        self.open = False
+        self.wire: Any = None
+        self.source: Any = None  # the loop asks a relay for it
+        self._outgoing = b""
+        self._recv_into: Any = None
+        self._send: Any = None
+        self._connecting: Any = None
+
+    def __repr__(self) -> str:
+        state = "idle" if self.user is None else "open" if self.open else "connecting"
+        return f"<UpstreamConnection {self.server.name} {state} requests={self.requests}>"
+
+    # connecting
+
+    def connect(self) -> None:
+        """Begin; the user is told how it went, from a later turn or at once."""
+        upstream = self.upstream
+        address = self.server.address
+        if address is not None and upstream.takes_sockets:
+            try:
+                self._connecting = BareSocket.connecting(upstream.clock, address, self._socket_opened)
+            except Exception as error:  # no descriptor, no route, or an address that is none
+                self._refused(getattr(error, "strerror", None) or str(error))
+            return
+        connecting: Deferred[TransportWire] = connect_wire(self.server.endpoint)
+        self._connecting = connecting
+        connecting.addCallbacks(self._transport_opened, self._transport_failed)
+
+    def _socket_opened(self, error: OSError | None) -> None:
+        wire, self._connecting = self._connecting, None
+        if error is not None:
+            self._refused(error.strerror or str(error))
+            return
+        self.wire = self.source = wire
+        self._recv_into = wire.socket.recv_into
+        self._send = wire.socket.send
+        self._opened()
+
+    def _transport_opened(self, wire: TransportWire) -> None:
+        self._connecting = None
+        self.wire = wire
+        if self.user is None:  # given up meanwhile
+            wire.abort()
+        else:
+            self._opened()
+
+    def _transport_failed(self, failure: Failure) -> None:
+        self._connecting = None
+        if self.user is not None:
+            self._refused(failure.getErrorMessage())
+
+    def _opened(self) -> None:
+        self.open = True
+        keepalive = self.upstream.keepalive
+        self.good_until = self.upstream.clock.seconds() + (keepalive.time or NEVER)
+        self.upstream.counted.opened += 1
+        self.listen()
+        assert self.user is not None
+        self.user.upstream_opened(self)
+
+    def _refused(self, why: str) -> None:
+        self.upstream.counted.failed += 1
+        user, self.user = self.user, None
+        if user is not None:
+            user.upstream_refused(self, why)
+
+    # one exchange
+
+    def listen(self) -> None:
+        """Take what comes on the connection: it is not a pipe's, or not any more."""
+        wire = self.wire
+        wire.reader = self
+        if self.source is not None:
+            wire.relay = self
+
+    def send(self, data: bytes) -> None:
+        """Send the beginning of a request, at the end of this turn. The user is told if not all of it could be sent at once."""
+        self.requests += 1
+        source = self.source
+        if source is None:
+            self.wire.write(data)
+            return
+        self._outgoing = data
+        source.reactor.loop.late.append(self)
+
+    def send_late(self, now: float) -> None:
+        """The loop: the turn is over."""
+        data, self._outgoing = self._outgoing, b""
+        user = self.user
+        if user is None:
+            return  # the exchange ended in the same turn
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.source.send_failed(error)
+            self._broke(error.strerror or str(error))
+            return
+        if sent < len(data):
+            self.source.writable = False
+            user.upstream_took(self, data[sent:])
+
+    def run(self, now: float) -> None:
+        """The loop: plain bytes have come."""
+        try:
+            count = self._recv_into(_buffer)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broke(error.strerror or str(error))
+            return
+        user = self.user
+        if count == RECEIVE:
+            self.source.readable = True
+        if user is None:
+            self._lost_while_idle()
+        else:
+            user.upstream_received(_buffer[:count] if count > _SMALL else bytes(_buffer[:count]), now)
+
+    def socket_ready(self) -> None:
+        """Bytes have come, or the end, or both. (Owners read on as long as C{readable} stays.)"""
+        source = self.source
+        if source is None:
+            self._read_transport()
+            return
+        while source.readable and source.reader is self:
+            try:
+                count = self._recv_into(_buffer)
+            except BlockingIOError:
+                source.readable = False
+                return
+            except OSError as error:
+                source.readable = False
+                self._broke(error.strerror or str(error))
+                return
+            source.did_read(RECEIVE, count)
+            if not count and source.failed is not None:
+                self._broke(source.failed.strerror or str(source.failed))
+                return
+            self._received(_buffer[:count] if count > _SMALL else bytes(_buffer[:count]))
+
+    def _read_transport(self) -> None:
+        wire = self.wire
+        while wire.readable and wire.reader is self:
+            data = wire.receive()
+            self._received(data)
+            if not data:
+                return
+        if wire.reader is self:
+            wire.resume()
+
+    def _received(self, data: bytes | memoryview) -> None:
+        if self.user is None:
+            self._lost_while_idle()
+        else:
+            self.user.upstream_received(data, self.upstream.clock.seconds())
+
+    def socket_lost(self, reason: Failure) -> None:
+        """Somebody else closed it."""
+        self._broke(reason.getErrorMessage())
+
+    def _broke(self, why: str) -> None:
+        user = self.user
+        if user is None:
+            self._lost_while_idle()
+            return
+        self.close()
+        user.upstream_lost(why)
+
+    def _lost_while_idle(self) -> None:
+        self.upstream.forget(self)
+        self.upstream.counted.lost += 1
+        self.close()
+
+    @property
+    def useless(self) -> bool:
+        """Whether it is known to have ended while it was idle, though its event has not been handled yet."""
+        source = self.source
+        if source is None:
+            return not self.open or self.wire.ended
+        return bool(source.events or source.readable or source.pending_eof)
+
+    # its end
+
+    def close(self) -> None:
+        """Close it, or stop connecting. A second call does nothing."""
+        self._end(False)
+
+    def abort(self) -> None:
+        """The same by a reset: what it still carries is of no use to anybody."""
+        self._end(True)
+
+    def _end(self, reset: bool) -> None:
+        self.user = None
+        connecting, self._connecting = self._connecting, None
+        if isinstance(connecting, BareSocket):
+            connecting.close()
+        elif connecting is not None:
+            connecting.cancel()
+        wire = self.wire
+        if wire is None or not self.open:
+            return
+        self.open = False
+        wire.reader = None
+        if self.source is not None:
+            wire.relay = None
+            if reset:
+                wire.reset()
+            else:
+                wire.close()
+        elif reset:
+            abort(wire.transport)
+        else:
+            wire.transport.loseConnection()
+
+
+class HttpUpstream:
+    """
+    A group of servers and the idle connections to them.
+
+    @ivar group: the servers.
+    @ivar keepalive: how many are kept, and for how long.
+    @ivar clock: the reactor.
+    @ivar takes_sockets: whether it is an C{epollet} reactor.
+    @ivar counted: see L{HttpUpstreamStatistics}.
+    """
+
+    def __init__(self, group: UpstreamGroup, clock: Any, keepalive: KeepaliveSettings = KeepaliveSettings()) -> None:
+        self.group = group
+        self.clock = clock
+        self.keepalive = keepalive
+        self.takes_sockets = hasattr(clock, "add_edge")
+        self.counted = HttpUpstreamStatistics()
+        self.pick, self.release = group.pick, group.release
+        self._most_idle = keepalive.connections
+        self._idle: dict[UpstreamConnection, float] = {}  # since when; the oldest first
+        self._stacks: dict[UpstreamServer, list[UpstreamConnection]] = {server: [] for server in group.servers}
+        self._deadline = Deadline(clock, keepalive.timeout, self._close_expired)
+        self._watched = False  # whether that runs
+
+    def __repr__(self) -> str:
+        return f"<HttpUpstream {self.group!r} idle={len(self._idle)}>"
+
+    def statistics(self) -> HttpUpstreamStatistics:
+        """The counters since the start."""
+        return attrs.evolve(self.counted, idle=len(self._idle))
+
+    def connection(self, server: UpstreamServer, user: UpstreamUser, fresh: bool = False) -> UpstreamConnection:
+        """
+        A connection to C{server} for C{user}: an idle one, which is C{open}, or a new one, for which C{connect} is to be called.
+
+        @param fresh: not an idle one: the last of these has just failed.
+        """
+        stack = self._stacks[server]
+        while stack:
+            found = stack.pop()
+            del self._idle[found]
+            if fresh or found.useless:
+                self.counted.lost += not fresh
+                found.close()
+                continue
+            found.user = user
+            self.counted.reused += 1
+            return found
+        return UpstreamConnection(self, server, user, stack)
+
+    def give_back(self, connection: UpstreamConnection, now: float) -> None:
+        """An exchange is over, and its connection can carry another: keep it if there is room."""
+        connection.user = None
+        if connection.requests >= self.keepalive.requests or now >= connection.good_until:
+            connection.close()
+            return
+        idle = self._idle
+        if len(idle) >= self._most_idle and not self._make_room():
+            connection.close()
+            return
+        idle[connection] = now
+        connection.stack.append(connection)
+        if not self._watched:
+            self._watched = True
+            self._deadline.restart(now)
+        source = connection.source
+        if source is not None and source.readable:
+            connection.socket_ready()  # the last read took all that it asked for: there may be more, or nothing
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest; False if none may be idle."""
+        if not self._idle:
+            return False
+        oldest = next(iter(self._idle))
+        self.forget(oldest)
+        self.counted.evicted += 1
+        oldest.close()
+        return True
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """It is not idle any more."""
+        if self._idle.pop(connection, None) is not None:
+            connection.stack.remove(connection)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._deadline.cancel()
+        self._watched = False
+        for connection in list(self._idle):
+            self.forget(connection)
+            connection.close()
+
+    def _close_expired(self) -> None:
+        now = self.clock.seconds()
+        self._watched = False
+        for connection, since in list(self._idle.items()):
+            if now - since < self.keepalive.timeout:
+                self._watched = True
+                self._deadline.restart(since)
+                return
+            self.forget(connection)
+            connection.close()

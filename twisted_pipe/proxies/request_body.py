@@ -1,0 +1,282 @@
+"""
+The body of one request, on its way from the client to a server.
+
+A small one waits in memory until it is whole, and can be sent again to another server. A larger one goes through a pipe. With
+C{request_buffering} that takes in everything, to disk if need be, before a server is asked; without, the server is asked at once and
+the client is as slow as the server (nginx C{proxy_request_buffering}). A pipe that can take no more before that does not wait for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from twisted_pipe.errors import Cancelled, FilterFailed, PipeError, Side, TimedOut
+from twisted_pipe.http.head import Framing, RequestHead
+from twisted_pipe.interfaces import NamedFilter
+from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net.driver import EventPipe
+from twisted_pipe.net.outcome import PipeOutcome
+from twisted_pipe.proxies.body_framing import LimitedDecoder, chunked_filter
+from twisted_pipe.proxies.http_filters import request_filters
+
+if TYPE_CHECKING:
+    from twisted_pipe.proxies.exchange import Exchange
+    from twisted_pipe.proxies.http_settings import HttpSettings
+    from twisted_pipe.proxies.http_upstream import UpstreamConnection
+
+__all__ = ["RequestBody"]
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class RequestBody:
+    """
+    @ivar content: all of it, if it is in memory.
+    @ivar pipe: what moves it otherwise; None before and without.
+    @ivar whole: whether the client has sent all of it.
+    @ivar sent: whether the server's kernel has all of it.
+    @ivar sent_at: when that was, in the clock's seconds.
+    """
+
+    def __init__(self, exchange: Exchange, settings: HttpSettings) -> None:
+        self._exchange = exchange
+        self._settings = settings
+        self._parts: list[bytes] = []  # as they came
+        self._bodies: list[bytes] = []  # what a decoder found in them
+        self._size = 0
+        self._decoder: LimitedDecoder | None = None
+        self._chunked_out = False
+        self._asked = False
+        self.content = b""
+        self.pipe: EventPipe | None = None
+        self._rest: EventPipe | None = None
+        self.whole = not exchange.head.has_body
+        self.sent = True
+        self.sent_at = 0.0
+
+    def __repr__(self) -> str:
+        where = repr(self.pipe) if self.pipe is not None else f"{len(self.content) or self._size} bytes"
+        return f"<RequestBody {where}{' whole' if self.whole else ''}{' sent' if self.sent else ''}>"
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be sent once more, or has not been begun to be sent."""
+        return self.pipe is None or not self._asked
+
+    @property
+    def framing_line(self) -> bytes:
+        """How it is announced to the server."""
+        if self._chunked_out:
+            return b"Transfer-Encoding: chunked"
+        head: RequestHead = self._exchange.head
+        return b"Content-Length: %d" % (head.length if self.pipe is not None else len(self.content))
+
+    @property
+    def over(self) -> bool:
+        """Whether no more of it is being sent, for better or worse."""
+        return (self.pipe is None or self.pipe.ended) and self._rest is None
+
+    # receiving
+
+    def begin(self, rest: bytes) -> None:
+        """
+        @param rest: what came of it with the head, and perhaps of the next request behind it.
+        """
+        head: RequestHead = self._exchange.head
+        settings = self._settings
+        if head.expects_continue and not rest:
+            self._exchange.client.interim(_CONTINUE)
+        in_memory = settings.request_body_buffer_size
+        if head.framing is Framing.CHUNKED:
+            self._decoder = self._new_decoder()
+        if settings.request_filters or not (settings.request_buffering or len(rest) >= head.length > 0):
+            self._begin_pipe(rest)
+        elif head.framing is Framing.LENGTH and head.length > in_memory:
+            self._begin_pipe(rest)
+        else:
+            self._exchange.client.wait_for_body()
+            if rest:
+                self.received(rest)
+
+    def _new_decoder(self) -> LimitedDecoder:
+        return LimitedDecoder(self._settings.client_max_body_size, self._exchange.client.proxy.head_limits.bare_lf)
+
+    def received(self, data: bytes) -> None:
+        """More of a body that is kept in memory; C{b""} if the client has ended."""
+        if not data:
+            self._exchange.client.keep = False
+            self._exchange.client.stop_waiting()
+            self._exchange.client_lost("it ended in the middle of its request's body")
+            return
+        if self._decoder is not None:
+            self._received_chunked(data)
+            return
+        left = self._exchange.head.length - self._size
+        if len(data) > left:
+            self._exchange.client.pending = data[left:]
+            data = data[:left]
+        self._parts.append(data)
+        self._size += len(data)
+        if len(data) == left:
+            self._complete()
+
+    def _received_chunked(self, data: bytes) -> None:
+        decoder = self._decoder
+        assert decoder is not None
+        raw = bytearray(data)
+        with memoryview(raw) as view:
+            try:
+                count = decoder.decode(view)
+            except ValueError as error:
+                self._exchange.refuse(413 if decoder.too_large else 400, f"client: {error}")
+                return
+            body = bytes(view[:count])
+        self._size += count
+        if decoder.finished:
+            if decoder.surplus:
+                self._exchange.client.pending = data[-decoder.surplus :]
+            self._bodies.append(body)
+            self._parts = self._bodies
+            self._complete()
+            return
+        self._bodies.append(body)
+        self._parts.append(data)
+        if self._size > self._settings.request_body_buffer_size:
+            self._begin_pipe(b"")
+
+    def _complete(self) -> None:
+        self.content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = self._bodies = []
+        self.whole = True
+        exchange = self._exchange
+        exchange.body_came(self._size)
+        exchange.client.stop_waiting()
+        exchange.body_ready()
+
+    # a large one
+
+    def _begin_pipe(self, rest: bytes) -> None:
+        exchange, settings = self._exchange, self._settings
+        client, head = exchange.client, exchange.head
+        client.stop_waiting()
+        try:
+            filters: list[NamedFilter] = request_filters(exchange)
+        except FilterFailed as error:
+            exchange.refuse(500, error.describe("client", "upstream"))
+            return
+        self._chunked_out = bool(filters) or head.framing is Framing.CHUNKED
+        if self._parts:
+            # begin anew, with everything that came of it
+            rest = b"".join(self._parts) + rest
+            self._parts = self._bodies = []
+            if self._decoder is not None:
+                self._decoder = self._new_decoder()
+        if self._chunked_out:
+            filters.append(chunked_filter(self._decoder))
+        self.sent = False
+        client.lend()
+        pipe = self.pipe = EventPipe(
+            client.transport,
+            None,
+            filters,
+            _request_limits(settings, client.proxy.client_settings.body_timeout),
+            clock=client.proxy.clock,
+            spill=client.proxy.spill,
+            preread=rest,
+            length=head.length if self._decoder is None else None,
+            decoder=self._decoder,
+            keep_open=True,
+            name=f"{client.name} (request)",
+        )
+        if client.source is None:
+            client.wire.feed(pipe)
+        pipe.wanted.addCallback(self._ask)
+        pipe.received.addCallback(self._all_received)
+        pipe.done.addCallback(self._pipe_done)
+        if not settings.request_buffering:
+            self._ask()
+
+    def _ask(self, _: object = None) -> None:
+        """A server is wanted, now that it is here or can wait no longer."""
+        if not self._asked and self.pipe is not None and not self.pipe.ended:
+            self._asked = True
+            self._exchange.body_ready()
+
+    def _all_received(self, _: None) -> None:
+        pipe = self.pipe
+        assert pipe is not None
+        if pipe.upstream_whole:
+            self.whole = True
+            self._exchange.body_came(pipe.bytes_in)
+            self._exchange.client.pending = pipe.leftover
+            self._exchange.client.listen()
+
+    def deliver_to(self, connection: UpstreamConnection, head: bytes) -> None:
+        """Send it behind C{head}, which announces it."""
+        assert self.pipe is not None
+        connection.requests += 1
+        self.pipe.deliver_to(connection.wire.transport, head=head)
+
+    def send_rest(self, connection: UpstreamConnection, rest: bytes) -> None:
+        """The server's kernel did not take all of a request at once: here is the rest of it."""
+        self.sent = False
+        settings = self._settings
+        self._rest = EventPipe(
+            None,
+            connection.wire.transport,
+            (),
+            attrs.evolve(settings.request_limits, send_timeout=settings.send_timeout),
+            clock=self._exchange.client.proxy.clock,
+            head=rest,
+            length=0,
+            keep_open=True,
+            name=f"{self._exchange.client.name} (request)",
+        )
+        self._rest.done.addCallback(self._rest_done)
+
+    def _rest_done(self, outcome: PipeOutcome) -> None:
+        self._rest = None
+        self._sent(outcome.error)
+
+    def _pipe_done(self, outcome: PipeOutcome) -> None:
+        self._exchange.bytes_spilled += outcome.bytes_spilled
+        error = outcome.error
+        client = self._exchange.client
+        if not self.whole:
+            client.keep = False
+            client.listen()
+        if error is None or error.side in (Side.DOWNSTREAM, Side.CALLER):
+            self._sent(error)
+        elif self._decoder is not None and self._decoder.too_large:
+            self._exchange.body_failed(413, f"client: {error}")
+        elif error.side is Side.FILTER:
+            self._exchange.body_failed(500, error.describe("client", "upstream"))
+        elif isinstance(error, TimedOut):
+            self._exchange.body_failed(408, error.describe("client", "upstream"))
+        elif client.gone:
+            self._exchange.client_lost(str(error))
+        else:
+            self._exchange.body_failed(400, error.describe("client", "upstream"))
+
+    def _sent(self, error: PipeError | None) -> None:
+        """
+        The server's kernel has it; or takes no more of it, which is not yet the end: the server may have answered before that.
+        """
+        self.sent_at = self._exchange.client.proxy.clock.seconds()
+        if error is None:
+            self.sent = True
+        elif not isinstance(error, Cancelled):
+            self._exchange.request_broke(error)
+
+    def stop(self) -> None:
+        """Nobody wants it any more."""
+        for pipe in (self.pipe, self._rest):
+            if pipe is not None and not pipe.ended:
+                pipe.abandon(Cancelled("the request is over"))
+
+
+def _request_limits(settings: HttpSettings, body_timeout: float) -> PipeLimits:
+    return attrs.evolve(settings.request_limits, read_timeout=body_timeout, send_timeout=settings.send_timeout)
+

@@ -1,0 +1,1 @@
+"""The configuration file: its shape, what reads it, and what is made of it."""
