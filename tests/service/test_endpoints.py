@@ -212,3 +212,19 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(describe_address(UNIXAddress("/run/s")), "unix /run/s")
         self.assertEqual(describe_address(UNIXAddress(None)), "unix ?")
         self.assertIn("example.org", describe_address(HostnameAddress(b"example.org", 80)))
+
+
+class PlaceTests(SynchronousTestCase):
+    def test_the_same_however_it_is_written(self) -> None:
+        reactor = MemoryReactorClock()
+        for first, second, same in (
+            ("8080", "tcp:8080", True),
+            ("*:8080", "tcp:8080", True),
+            ("127.0.0.1:8080", "tcp:8080:interface=127.0.0.1", True),
+            ("unix:/a", "unix:address=/a", True),
+            ("8080", "8081", False),
+            ("8080", "127.0.0.1:8080", False),
+            ("unix:/a", "unix:/b", False),
+        ):
+            places = [parse_listener(reactor, text).place for text in (first, second)]
+            self.assertEqual(places[0] == places[1], same, (first, second))

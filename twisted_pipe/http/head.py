@@ -35,6 +35,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x8
 _BARE_END = re.compile(rb"\r?\n\r?\n")
 _TOKENS = re.compile(rb"[ \t]*,[ \t]*")
 _LONGEST_METHOD = 64
+_MOST_REPEATED = 4096  # bytes of a head that is kept to be compared with the next one of its connection
 _MOST_DIGITS = 18  # of a length
 _MOST_SHAPES = 1024  # of heads, remembered
 _MOST_STATUS_LINES = 1024  # remembered; then all are forgotten
@@ -45,6 +46,7 @@ _shapes: dict[bytes, list[tuple[int, int]]] = {}
 _masks: dict[bytes, bytes] = {}  # of the fields that are passed on
 _status_lines: dict[bytes, tuple[int, int]] = {}  # status and minor version
 _BAD_REQUEST, _BAD_GATEWAY = 400, 502
+_NEVER_A_BODY = frozenset({204, 304})
 _NO_BODY, _BY_LENGTH, _CHUNKED, _BY_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 
 # As plain numbers: an enum's member is looked up in a dict each time.
@@ -97,8 +99,8 @@ def parse_request(
     """
     if before is not None and before.block:
         line = data.find(b"\r\n")
-        if data.startswith(before.block, line) and line > 0:
-            return _parse_again(data[:line], before)
+        if data.startswith(before.block, line) and 0 < line <= limits.size - len(before.block):
+            return _parse_again(data[:line], before, limits)
     skipped = 0
     if data and data[0] < _SPACE:
         skipped = _empty_line(data, limits)
@@ -109,9 +111,7 @@ def parse_request(
     if not size:
         _check_beginning(data, limits)
         return None
-    lines = (normal_line_ends(data[:size]) if limits.bare_lf else data[: size - 4]).split(b"\r\n")
-    if limits.bare_lf:
-        del lines[-2:]
+    lines = (normal_line_ends(data[:size])[:-4] if limits.bare_lf else data[: size - 4]).split(b"\r\n")
     head = RequestHead()
     head.size = size + skipped
     _read_request_line(head, lines[0])
@@ -134,12 +134,12 @@ def parse_request(
         head.framing = _BY_LENGTH
     if head.expect is not None:
         _read_expect(head, head.expect)
-    elif head.framing is _NO_BODY and head.target.authority is None and head.minor and not skipped:
+    elif head.framing is _NO_BODY and head.target.authority is None and head.minor and size <= _MOST_REPEATED:
         head.block = data[len(lines[0]) : size]
     return head
 
 
-def _parse_again(line: bytes, before: RequestHead) -> RequestHead | None:
+def _parse_again(line: bytes, before: RequestHead, limits: HeadLimits) -> RequestHead | None:
     """The head of a request with a line of its own, and the fields of C{before}."""
     head = RequestHead()
     head.__dict__.update(before.__dict__)
@@ -147,7 +147,7 @@ def _parse_again(line: bytes, before: RequestHead) -> RequestHead | None:
     head.size = len(line) + len(head.block)
     if head.minor and head.target.authority is None:
         return head
-    return parse_request(line + head.block)  # the same fields mean something else
+    return parse_request(line + head.block, limits)  # the same fields mean something else
 
 
 def _empty_line(data: bytes, limits: HeadLimits) -> int:
@@ -337,31 +337,40 @@ def parse_response(data: bytes, method: bytes = b"GET", limits: HeadLimits = _DE
     @param method: of the request it answers.
     @raise BadMessage: it cannot be; the status is 502.
     """
-    if data[:5] != b"HTTP/"[: len(data)]:
-        raise BadMessage(502, f"it does not begin with a status line: {data[:60]!r}")
-    size = _end_of_head(data, limits, _BAD_GATEWAY)
-    if not size:
-        return None
-    lines = (normal_line_ends(data[:size]) if limits.bare_lf else data[: size - 4]).split(b"\r\n")
-    if limits.bare_lf:
-        del lines[-2:]
-    line = lines[0]
+    end = data.find(_END)
+    if end < 0 or end >= limits.size - 3 or limits.bare_lf:
+        size = _end_of_response(data, limits)
+        if not size:
+            return None
+    else:
+        size = end + 4
+    lines = (normal_line_ends(data[:size])[:-4] if limits.bare_lf else data[:end]).split(b"\r\n")
     head = ResponseHead()
     head.size = size
-    head.line = line
+    head.line = line = lines.pop(0)
     head.status, head.minor = _status_lines.get(line) or _read_status_line(line)
-    head.all_lines = fields = lines[1:]
-    kinds = _kinds(fields, limits, _BAD_GATEWAY)
-    if any(kinds):
-        _read_response_fields(head, fields, kinds)
-    else:
-        head.lines = fields
+    head.all_lines = lines
+    if len(lines) > limits.fields:
+        raise BadMessage(_BAD_GATEWAY, f"there are more than {limits.fields} fields")
+    try:
+        kinds = kinds_of(lines)
+    except BadFields as error:
+        raise BadMessage(_BAD_GATEWAY, str(error)) from None
+    _read_response_fields(head, lines, kinds)
     if head.connection is not None:
-        _read_connection(head)
+        if head.connection != b"keep-alive":
+            _read_connection(head)
     elif not head.minor:
         head.keep_alive = False
     _frame_response(head, method)
     return head
+
+
+def _end_of_response(data: bytes, limits: HeadLimits) -> int:
+    """As L{_end_of_head}; what does not begin like a response need not be waited for."""
+    if data[:5] != b"HTTP/"[: len(data)]:
+        raise BadMessage(502, f"it does not begin with a status line: {data[:60]!r}")
+    return _end_of_head(data, limits, _BAD_GATEWAY)
 
 
 def _read_status_line(line: bytes) -> tuple[int, int]:
@@ -403,14 +412,14 @@ def _frame_response(head: ResponseHead, method: bytes) -> None:
     status = head.status
     if head.transfer is not None:
         _check_transfer(head, _BAD_GATEWAY)
-    if method == b"HEAD" or status < 200 or status in (204, 304):
+    if status < 200 or status in _NEVER_A_BODY or method == b"HEAD":
         if status < 200 or status == 204:
             head.content_length = None
-    elif head.transfer is not None:
-        head.framing = _CHUNKED
     elif head.content_length is not None:
         head.length = int(head.content_length)
         head.framing = _BY_LENGTH
+    elif head.transfer is not None:
+        head.framing = _CHUNKED
     else:
         head.framing = _BY_CLOSE
         head.keep_alive = False

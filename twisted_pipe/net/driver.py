@@ -232,6 +232,11 @@ class EventPipe:
         return self._ended
 
     @property
+    def surplus(self) -> int:
+        """Bytes that came behind the end of the stream."""
+        return self._pipe.surplus
+
+    @property
     def upstream_whole(self) -> bool:
         """Whether all of the stream has been received, and its end."""
         return self._pipe.upstream is Flow.ENDED

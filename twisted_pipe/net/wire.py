@@ -58,8 +58,8 @@ class TransportWire(PipeEnd):
         return None
 
     def resume(self) -> None:
-        """Have more come. A pipe may have left the transport paused."""
-        if not self.gone:
+        """Have more come, unless a pipe decides that. An earlier one may have left the transport paused."""
+        if not self.gone and self.source_of is None:
             self.transport.resumeProducing()  # type: ignore[union-attr]
 
     def release(self) -> None:

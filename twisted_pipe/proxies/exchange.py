@@ -56,13 +56,16 @@ class Exchange(ExchangeRecord):
     _interim = 0
     _progress = 0.0
     _reused = False
-    _route: Route | None = None
+    _route: Route
     _server: UpstreamServer | None = None
     _tries = 0
     _upstream: HttpUpstream
 
     def __init__(self, client: HttpClient, head: RequestHead | None, now: float) -> None:
-        ExchangeRecord.__init__(self, client, head, now)
+        self.client = client
+        self.head = head
+        self.started = now
+        self.connection_requests = client.requests
         self.settings = client.proxy.default_settings
 
     def __repr__(self) -> str:
@@ -156,13 +159,19 @@ class Exchange(ExchangeRecord):
         self.server = server.name
         self.began = self._progress = now
         connection = self.connection_up = upstream.connection(server, self, fresh)
-        if connection.open:
-            self._reused = True
-            self.connected = now
-            self._send(connection)
-        else:
+        if not connection.open:
             self._reused = False
             connection.connect()
+            return
+        self._reused = True
+        self.connected = now
+        head, route = self.head, self._route
+        if route.plain and head.framing is _NO_BODY:
+            # the hot path: what _send would come to
+            block = self.client.forwarder(self.settings).block(head)
+            connection.send(b"%b %b HTTP/1.1\r\n%b" % (head.method, head.target.raw, block))
+        else:
+            self._send(connection)
 
     def upstream_opened(self, connection: UpstreamConnection) -> None:
         """UpstreamUser: it stands."""
@@ -193,7 +202,6 @@ class Exchange(ExchangeRecord):
         settings = self.settings
         forwarder = self.client.forwarder(settings)
         route = self._route
-        assert route is not None
         if route.plain and request.framing is _NO_BODY and self.body is None:
             return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.target.raw, forwarder.block(request))
         lines = forwarder.lines(request)
@@ -247,7 +255,8 @@ class Exchange(ExchangeRecord):
         if response.framing is _BY_LENGTH and len(data) == response.size + response.length and self.settings.plain_response:
             # all of it, and nothing to be changed: the hot path
             self._response_in(True, now)
-            self.send_whole(*self._plain_head(response), response.content_length, data[response.size :], now)
+            line, lines = self._plain_head(response)
+            self.send_whole(line, lines, response.content_length, data[response.size :], now)
         else:
             self._answer(response, data[response.size :], now)
 
@@ -465,7 +474,13 @@ class Exchange(ExchangeRecord):
     def delivered(self, count: int, now: float) -> None:
         """The client's kernel has the whole response, which C{send_whole} has sent."""
         self.bytes_sent = count
-        self._finish(False, now)
+        if self.body is None and self._server is None and not self._closed and self.head and self.head.framing is _NO_BODY:
+            # the hot path: what _finish would come to
+            self._closed = True
+            self.ended = now
+            self.client.finished(False, False, now)
+        else:
+            self._finish(False, now)
 
     def response_delivered(self) -> None:
         """The same of one that was passed on bit by bit."""

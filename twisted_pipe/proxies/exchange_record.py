@@ -68,11 +68,10 @@ class ExchangeRecord:
     _request_id = ""
     _more_length = 0  # of the request's body
 
-    def __init__(self, client: Any, head: RequestHead | None, started: float) -> None:
-        self.client = client
-        self.head: Any = head
-        self.started = started
-        self.connection_requests = client.requests
+    client: Any
+    head: Any
+    started: float
+    connection_requests: int
 
     # the client
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.protocol import ServerFactory
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
 from twisted_pipe.http.dates import http_date
@@ -187,7 +187,9 @@ class HttpProxy(ServerFactory):
 
     def complain(self, exchange: ExchangeRecord, why: str) -> None:
         """A line in the error log: what went wrong, for whom, with what (nginx's shape)."""
-        _log.warn(
+        # a client that goes away is everyday business
+        _log.emit(
+            LogLevel.info if why.startswith("client:") else LogLevel.error,
             "{why}, client: {client}, server: {site}, request: {request}{upstream}, host: {host}",
             why=why,
             client=exchange.client.name,

@@ -180,6 +180,7 @@ class HttpClient:
             self.source.relay = self
         else:
             self.wire.release()
+            self.wire.resume()
 
     def lend(self) -> None:
         """A pipe reads the connection from here on, until L{listen}."""
@@ -252,8 +253,8 @@ class HttpClient:
                 return
         if wire.gone and self.state is _BUSY:
             self._lost("the connection was closed")
-        elif self.state not in (_BUSY, _CLOSED) and wire.reader is self:
-            wire.resume()
+        elif self.state is not _CLOSED and wire.reader is self and not wire.readable:
+            wire.resume()  # also while it is answered: a paused transport does not tell that its client has gone
 
     def socket_lost(self, reason: Failure) -> None:
         """The connection broke off, or somebody else closed it."""
@@ -533,17 +534,17 @@ class HttpClient:
     # Watched
 
     def due(self) -> float:
-        state, settings = self.state, self.proxy.client_settings
+        state, settings, since = self.state, self.proxy.client_settings, float(self._since)
         if state is _IDLE:
-            return self._since + ((settings.keepalive_timeout if self.requests else settings.header_timeout) or NEVER)
+            return since + ((settings.keepalive_timeout if self.requests else settings.header_timeout) or NEVER)
         if state is _BUSY:
             return NEVER if self._exchange is None else self._exchange.due()
         if state is _HEAD:
-            return self._since + (settings.header_timeout or NEVER)
+            return since + (settings.header_timeout or NEVER)
         if state is _BODY:
-            return self._since + (settings.body_timeout or NEVER)
+            return since + (settings.body_timeout or NEVER)
         if state is _LINGERING:
-            return min(self._since + settings.lingering_timeout, self._lingers_from + _LONGEST_LINGERING)
+            return min(since + settings.lingering_timeout, self._lingers_from + _LONGEST_LINGERING)
         return NEVER
 
     def expire(self) -> None:

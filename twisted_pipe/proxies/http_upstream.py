@@ -186,6 +186,9 @@ class UpstreamConnection:
         wire.reader = self
         if self.source is not None:
             wire.relay = self
+        else:
+            wire.release()
+            wire.resume()
 
     def send(self, data: bytes) -> None:
         """Send the beginning of a request, at the end of this turn. The user is told if not all of it could be sent at once."""

@@ -151,7 +151,8 @@ class ResponseBody:
         self._count(relay)
         self._connection.source.reader = None
         assert relay.left is not None
-        self._pipe([], rest, b"", relay.left)
+        self._exchange.upstream_bytes_received += len(rest)
+        self._pipe([], rest, b"", relay.left - len(rest))
 
     def relay_ended(self, relay: Relay, error: OSError | None) -> None:
         """RelayOwner: everything came, or the server broke off."""

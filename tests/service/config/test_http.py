@@ -82,9 +82,7 @@ class SettingsTests(ConfigCase):
         self.assertEqual((found.header_buffer_size, found.request_buffering), (4 * KIB, False))
         self.assertEqual((found.request_body_buffer_size, found.client_max_body_size), (KIB, 0))
         self.assertEqual((found.ignore_client_abort, found.pass_host, found.via), (True, False, b""))
-        self.assertEqual(
-            (found.forwarded, found.intercept_errors, found.tries), (ForwardedStyle.BOTH, True, 2)
-        )
+        self.assertEqual((found.forwarded, found.intercept_errors, found.tries), (ForwardedStyle.BOTH, True, 2))
 
     def test_headers(self) -> None:
         found = self.settings(
@@ -123,7 +121,7 @@ class SettingsTests(ConfigCase):
         path = "servers[0].routes[0].error_pages"
         for pages, line in (
             ('[{ statuses = 404, file = "x" }]', f"{path}[0].file: 'x': must be a file that can be read: "),
-            ('[{ statuses = 404 }]', f"{path}[0]: must have one of body, file"),
+            ("[{ statuses = 404 }]", f"{path}[0]: must have one of body, file"),
             ('[{ statuses = 404, body = "", file = "x" }]', f"{path}[0].file: 'x': must be left out: body is given"),
             ('[{ body = "" }]', f"{path}[0].statuses: missing: must say for which statuses, such as [502, 504]"),
             (
@@ -153,7 +151,9 @@ class RouteTests(ConfigCase):
             self.assertEqual(action, Answer(status=status), path)
 
     def test_actions(self) -> None:
-        answer = self.route(SERVER + '[[servers.routes]]\nprefix = "/"\nanswer = { body = "x\\n$host", status = 201 }\n')
+        answer = self.route(
+            SERVER + '[[servers.routes]]\nprefix = "/"\nanswer = { body = "x\\n$host", status = 201 }\n'
+        )
         assert isinstance(answer.action, Answer) and answer.action.body is not None
         self.assertEqual((answer.action.status, answer.action.body.text), (201, "x\n$host"))
         for redirect, status in (('"/x$1"', 302), ('{ location = "/x$1", status = 308 }', 308)):
@@ -164,7 +164,10 @@ class RouteTests(ConfigCase):
 
     def test_captures(self) -> None:
         """Numbers and names, in all templates of the route, its headers too; of no other route."""
-        text = SERVER + "[[servers.routes]]\nregex = '^/(?P<name>.)(.)'\nrefuse = 404\nresponse_headers.set.X = \"$name$2\"\n"
+        text = (
+            SERVER
+            + "[[servers.routes]]\nregex = '^/(?P<name>.)(.)'\nrefuse = 404\nresponse_headers.set.X = \"$name$2\"\n"
+        )
         self.assertEqual(self.route(text, b"/ab").settings.response_headers.set[0][1].text, "$name$2")
         (line,) = self.mistakes(text.replace("$2", "$3"))
         self.assertTrue(line.startswith("servers[0].routes[0].response_headers.set.X: '$name$3': "), line)
@@ -187,14 +190,26 @@ class RouteTests(ConfigCase):
 
     def test_what_goes_together(self) -> None:
         for keys, line in (
-            ('exact = "/"\nfinal = true\nrefuse = 404', "final: true: must be left out: it says something about prefix, "),
-            ('prefix = "/"\nignore_case = true\nrefuse = 404', "ignore_case: true: must be left out: it says something about"),
-            ('prefix = "/"\nuri = "/"\nrefuse = 404', "uri: '/': must be left out: it says something about proxy, which"),
+            (
+                'exact = "/"\nfinal = true\nrefuse = 404',
+                "final: true: must be left out: it says something about prefix, ",
+            ),
+            (
+                'prefix = "/"\nignore_case = true\nrefuse = 404',
+                "ignore_case: true: must be left out: it says something about",
+            ),
+            (
+                'prefix = "/"\nuri = "/"\nrefuse = 404',
+                "uri: '/': must be left out: it says something about proxy, which",
+            ),
             ('regex = "x"\nuri = "/"\nproxy = "a:1"', "uri: '/': must be left out: with regex there is no prefix"),
             ('regex = "x"\nproxy = "http://a:1/x"', "proxy: 'http://a:1/x': must be without '/x': with regex there is"),
             ('prefix = "/"\nuri = "/"\nproxy = "http://a:1/x"', "uri: '/': must be left out: proxy has '/x'"),
             ('prefix = "//"\nrefuse = 404', "prefix: '//': must have no '//', '/./' or '/../': normal paths have none"),
-            ('regex = "("\nrefuse = 404', "regex: '(': must be a regular expression of Python's: missing ), unterminated"),
+            (
+                'regex = "("\nrefuse = 404',
+                "regex: '(': must be a regular expression of Python's: missing ), unterminated",
+            ),
         ):
             (found,) = self.mistakes(f"{SERVER}[[servers.routes]]\n{keys}\n")
             self.assertTrue(found.startswith(f"servers[0].routes[0].{line}"), found)
@@ -246,7 +261,10 @@ class ProxyTests(ConfigCase):
     def test_what_cannot_be(self) -> None:
         for proxy, line in (
             ("ap", 'no such upstream; did you mean "app"? Known: app; or an address: must be HOST:PORT, '),
-            ("https://a:1", "must be http://HOST:PORT/URI, http://unix:/PATH:/URI, HOST:PORT or unix:/PATH: no other sch"),
+            (
+                "https://a:1",
+                "must be http://HOST:PORT/URI, http://unix:/PATH:/URI, HOST:PORT or unix:/PATH: no other sch",
+            ),
             ("http://", "must be http://HOST:PORT/URI, http://unix:/PATH:/URI, HOST:PORT or unix:/PATH, without user"),
             ("http://a@b:1", "must be http://HOST:PORT/URI"),
             ("http://b:1/x?y", "must be http://HOST:PORT/URI"),
@@ -262,7 +280,8 @@ class ProxyTests(ConfigCase):
             f'[[servers.routes]]\nprefix = "{prefix}"\nproxy = "{proxy}"\n'
             for prefix, proxy in (("/", "a:1"), ("/x", "http://a:1"), ("/y", "http://a:1/y"), ("/z", "b:1"))
         )
-        actions = [self.http(text).sites.find(b"").routes.find(path)[0] for path in (b"/", b"/x", b"/y", b"/z")]
+        routes = self.http(text).sites.find(b"").routes
+        actions = [routes.find(path)[0] for path in (b"/", b"/x", b"/y", b"/z")]
         upstreams = [each.action.upstream for each in actions if each and isinstance(each.action, ProxyTo)]
         self.assertEqual([each is upstreams[0] for each in upstreams], [True, True, True, False])
         self.assertEqual(len(self.configured(text).upstreams), 2)
@@ -278,7 +297,9 @@ class UpstreamTests(ConfigCase):
         action = self.route(text + SERVER + '[[servers.routes]]\nprefix = "/"\nproxy = "app"\n').action
         assert isinstance(action, ProxyTo)
         upstream = action.upstream
-        self.assertEqual([(each.name, each.weight) for each in upstream.group.servers], [("127.0.0.1:1", 2), ("unix:/run/b", 1)])
+        self.assertEqual(
+            [(each.name, each.weight) for each in upstream.group.servers], [("127.0.0.1:1", 2), ("unix:/run/b", 1)]
+        )
         self.assertEqual([each.address for each in upstream.group.servers], [("127.0.0.1", 1), "/run/b"])
         self.assertEqual(upstream.group.balancer, "least-connections")
         keepalive = upstream.keepalive
@@ -400,7 +421,9 @@ class AddressTests(ConfigCase):
 class LogTests(ConfigCase):
     def test_places(self) -> None:
         text = 'access_log = ["a.log", { path = "b.log", format = "json" }, "off", "stdout"]\n'
-        server = self.http(SERVER + text + ROUTE + '[[servers.routes]]\nprefix = "/x"\nrefuse = 404\naccess_log = "off"\n')
+        server = self.http(
+            SERVER + text + ROUTE + '[[servers.routes]]\nprefix = "/x"\nrefuse = 404\naccess_log = "off"\n'
+        )
         self.assertEqual(
             [(each.path, each.form.text) for each in server.logs],
             [(self.path("a.log"), "combined"), (self.path("b.log"), "json"), ("stdout", "combined")],

@@ -10,7 +10,6 @@ from twisted_pipe.service.config.problems import BadFile
 
 TWELVE = """
 spil_quota = "1g"
-temp_file_threads = -1
 
 [defaults.http]
 proxy_read_timeout = "5s"
@@ -40,11 +39,11 @@ class EveryMistakeTests(ConfigCase):
     def test_twelve(self) -> None:
         """Of the shape, of names, of what fits together: all in one go, in the order of the file."""
         lines = self.mistakes(TWELVE)
+        self.assertEqual(len(lines), 12)
         self.assertEqual(
             [line.partition(": ")[0] for line in lines],
             [
                 "spil_quota",
-                "temp_file_threads",
                 "defaults.http.proxy_read_timeout",
                 "defaults.http.client_body_timeout",
                 "upstreams.app.servers[0].weight",
@@ -61,7 +60,9 @@ class EveryMistakeTests(ConfigCase):
 
     def test_what_is_wrong_hides_nothing(self) -> None:
         """A server without an address is checked further; a wrong action is still the action."""
-        lines = self.mistakes('[[servers]]\n[[servers.routes]]\nprefix = "/"\nproxy = 5\nuri = "/x"\nread_timeout = "x"\n')
+        lines = self.mistakes(
+            '[[servers]]\n[[servers.routes]]\nprefix = "/"\nproxy = 5\nuri = "/x"\nread_timeout = "x"\n'
+        )
         self.assertEqual(
             [line.partition(": ")[0] for line in lines],
             ["servers[0].routes[0].proxy", "servers[0].routes[0].read_timeout", "servers[0].listen"],
@@ -127,14 +128,13 @@ class KeyTests(ConfigCase):
             self.unknown("keepalive = 5", "[defaults.http]"),
             "defaults.http.keepalive: 5: no such key here; it belongs in [upstreams.NAME]",
         )
-        self.assertEqual(self.unknown("spill_quota = 5", "[defaults.tcp]"), (
-            "defaults.tcp.spill_quota: 5: no such key here; it belongs at the top"
-        ))
+        self.assertEqual(
+            self.unknown("spill_quota = 5", "[defaults.tcp]"),
+            ("defaults.tcp.spill_quota: 5: no such key here; it belongs at the top"),
+        )
 
     def test_far_from_all(self) -> None:
-        self.assertEqual(
-            self.unknown("qqqq = 1", "[defaults]"), "defaults.qqqq: 1: no such key. Keys here: http, tcp"
-        )
+        self.assertEqual(self.unknown("qqqq = 1", "[defaults]"), "defaults.qqqq: 1: no such key. Keys here: http, tcp")
 
     def test_of_http_in_a_server_that_speaks_tcp(self) -> None:
         text = '[[servers]]\nlisten = "tcp:1"\nprotocol = "tcp"\nproxy = "127.0.0.1:1"\nnames = ["x"]\n'
@@ -195,9 +195,7 @@ class ValueTests(ConfigCase):
 
     def test_choices(self) -> None:
         self.assertEqual(self.wrong("bare_lf", '"yes"', "true"), "must be one of 'reject', 'accept'")
-        self.assertEqual(
-            self.wrong("forwarded", '"on"', "5"), "must be one of 'x-forwarded', 'rfc7239', 'both', 'off'"
-        )
+        self.assertEqual(self.wrong("forwarded", '"on"', "5"), "must be one of 'x-forwarded', 'rfc7239', 'both', 'off'")
 
     def test_tables(self) -> None:
         self.assertEqual(self.wrong("request_headers", "5", '"x"', "[]"), "must be a table")
@@ -205,13 +203,15 @@ class ValueTests(ConfigCase):
         self.assertEqual(self.wrong("access_log", "5"), "must be a table, or its path alone")
 
     def test_headers(self) -> None:
-        self.assertEqual(self.wrong("request_headers.set.X", "5", '"a\\nb"'), (
-            "must be text of one line, in which $ begins a variable"
-        ))
+        self.assertEqual(
+            self.wrong("request_headers.set.X", "5", '"a\\nb"'),
+            ("must be text of one line, in which $ begins a variable"),
+        )
         self.assertEqual(self.wrong('request_headers.set."X Y"', '"a"'), "must be the name of a header field")
         self.assertEqual(self.wrong("request_headers.remove", '"X:"'), "must be the name of a header field")
         self.assertIn(
-            "there is no variable $hots: the nearest is $host", self.wrong("response_headers.add.X", '"$hots"').replace('"', "").replace("'", "")
+            "there is no variable $hots: the nearest is $host",
+            self.wrong("response_headers.add.X", '"$hots"').replace('"', "").replace("'", ""),
         )
 
     def test_header_in_a_list(self) -> None:
@@ -233,9 +233,7 @@ class ValueTests(ConfigCase):
             self.assertTrue(found.startswith(f"defaults.http.{line}"), found)
 
     def test_media_types_are_not_for_tcp(self) -> None:
-        (line,) = self.mistakes(
-            '[defaults.tcp]\nfilters = [{ name = "gzip", types = "text/html" }]\n' + SERVER + ROUTE
-        )
+        (line,) = self.mistakes('[defaults.tcp]\nfilters = [{ name = "gzip", types = "text/html" }]\n' + SERVER + ROUTE)
         self.assertTrue(line.startswith("defaults.tcp.filters[0].types: 'text/html': no such option"), line)
 
     def test_bounds_that_do_not_fit(self) -> None:
@@ -285,11 +283,10 @@ class ProcessTests(ConfigCase):
         self.assertEqual(self.wrong_log('"no/log"'), f"{rule}'no/log': must be in a directory that exists")
         self.assertEqual(self.wrong_log('"."'), f"{rule}'.': must be a file, and is a directory")
         self.assertEqual(
-            self.wrong_log("[{}]"), 'servers[0].routes[0].access_log[0].path: missing: must be a file, such as "access.log"'
+            self.wrong_log("[{}]"),
+            'servers[0].routes[0].access_log[0].path: missing: must be a file, such as "access.log"',
         )
-        self.assertIn(
-            'must be "combined", "json" or a template', self.wrong_log('{ path = "x", format = "combind" }')
-        )
+        self.assertIn('must be "combined", "json" or a template', self.wrong_log('{ path = "x", format = "combind" }'))
         self.assertFalse(os.path.exists(self.path("x")))
 
     def wrong_log(self, value: str) -> str:

@@ -78,19 +78,19 @@ class SiteMaker:
         @param layers: the server's.
         @param own: its settings.
         """
-        self._check_keys(table)
+        can_be = self._check_keys(table)
         captures = _captures(table.regex)
         settings = own
         if captures or own is None or any(getattr(table, name) is not None for name in _SETTINGS):
             settings = self.problems.attempt(self.settings.make, Layers((table, *layers.tables)), captures)
         action = self.problems.attempt(self._action, table, captures)
-        if settings is None or action is None:
+        if settings is None or action is None or not can_be:
             raise Skip
         prefix = table.prefix or table.exact or ""
         return Route(action=action, settings=settings.settings, prefix=prefix.encode()), settings
 
-    def _check_keys(self, table: model.RouteTable) -> None:
-        """Which keys go together."""
+    def _check_keys(self, table: model.RouteTable) -> bool:
+        """Which keys go together, and whether there can be such a path."""
         problems = self.problems
         for name, other in (("final", "prefix"), ("ignore_case", "regex"), ("uri", "proxy")):
             if getattr(table, name) is not None and not problems.given((*table.where, other)):
@@ -99,9 +99,11 @@ class SiteMaker:
                 )
         if table.uri is not None and table.regex is not None:
             problems.add((*table.where, "uri"), "must be left out: with regex there is no prefix that it could replace")
-        for name in _MATCHES:
-            if getattr(table, name) is not None:
-                problems.attempt(problems.checked, (*table.where, name), _route_table, [(table, None)])
+        given = [name for name in _MATCHES if getattr(table, name) is not None]
+        checks = [
+            problems.attempt(problems.checked, (*table.where, name), _route_table, [(table, 0)]) for name in given
+        ]
+        return None not in checks
 
     def _action(self, table: model.RouteTable, captures: Collection[str]) -> Action:
         if table.proxy is not None:
