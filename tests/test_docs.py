@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import succeed
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.filters.base import FilterPlugin
 from twisted_pipe.interfaces import FilterContext
+from twisted_pipe.service.config.compile import compile_file
 from twisted_pipe.testing import FilterHarness
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +37,19 @@ class ListingTests(SynchronousTestCase):
                 compile(f"async def listing():\n{body}\n", str(page), "exec")
                 found += 1
         self.assertTrue(found >= 6, found)
+
+    def test_configuration_files(self) -> None:
+        """Each listing of a configuration file is right."""
+        found = 0
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+            for listing in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL):
+                folder = Path(self.mktemp())
+                folder.mkdir()
+                (folder / "pipe.toml").write_text(listing)
+                configuration = compile_file(str(folder / "pipe.toml"), MemoryReactorClock())
+                self.assertTrue(configuration.servers, page.name)
+                found += 1
+        self.assertTrue(found >= 3, found)
 
     def test_filter_how_to(self) -> None:
         """Its listings, run in order, give the filters that the text describes."""

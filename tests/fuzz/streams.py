@@ -231,6 +231,7 @@ class Life:
                 if turn == PATIENT_TURNS:
                     wire.hurry()
                 wire.move()
+                self.check(len(wire.got) <= wire.due, "more arrives than was sent")
             if turn == self.vanishes_at:
                 self.facts.broken = True
                 for wire in wires:

@@ -309,7 +309,7 @@ class HttpCase(SynchronousTestCase):
 
     settings = SETTINGS
     client_settings = CLIENT
-    keepalive = KeepaliveSettings(connections=4, timeout=35, requests=100, time=3600)
+    keepalive = KeepaliveSettings(connections=4, timeout=35, requests=1000, time=3600)
     servers: tuple[str, ...] = ("origin:80",)
     proxy: HttpProxy
     upstream: HttpUpstream
@@ -398,13 +398,13 @@ class HttpCase(SynchronousTestCase):
         origin.gets()
         return client, origin
 
-    def complaints(self, namespace: str = "twisted_pipe.") -> list[str]:
+    def complaints(self) -> list[str]:
         """Lines of the error log."""
-        return [
-            str(formatEvent(event))
-            for event in self.logged
-            if event["log_level"] >= LogLevel.warn and event["log_namespace"].startswith(namespace)
-        ]
+        return [str(formatEvent(event)) for event in self.logged if event["log_namespace"] == "twisted_pipe.proxies.http"]
+
+    def levels(self) -> list[LogLevel]:
+        """How grave these are."""
+        return [event["log_level"] for event in self.logged if event["log_namespace"] == "twisted_pipe.proxies.http"]
 
     def assert_log(self, *lines: str) -> None:
         """The access log."""

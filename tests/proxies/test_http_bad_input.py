@@ -6,7 +6,6 @@ of either reaches the other side, and the log says who sent what, and what was w
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import attrs
@@ -14,9 +13,8 @@ import h11
 
 from tests.http.corpus_requests import MALFORMED_REQUESTS, VALID_REQUESTS, RequestCase
 from tests.http.corpus_responses import MALFORMED_RESPONSES, VALID_RESPONSES, ResponseCase
-from tests.proxies.http_case import CLIENT, HttpCase, Line, MemoryCase, SocketCase, request, response
-from twisted_pipe.http.head import BadMessage, Framing, RequestHead, parse_request
-from twisted_pipe.proxies.http_settings import ClientSettings
+from tests.proxies.http_case import CLIENT, HttpCase, MemoryCase, SocketCase, request, response
+from twisted_pipe.http.head import BadMessage, RequestHead, parse_request
 
 _LARGE = 1 << 18
 
@@ -89,7 +87,31 @@ def pieces_of(data: bytes, *cuts: int) -> list[bytes]:
     return [data[first:last] for first, last in zip(places, places[1:], strict=False)]
 
 
-class RequestRules(HttpCase):
+class CorpusCase(HttpCase):
+    """
+    @ivar seen: lines of the access log that were looked at.
+    """
+
+    seen = 0
+
+    def new_line(self, why: str) -> str:
+        """The one line of the access log."""
+        lines = self.journal.lines[self.seen :]
+        self.assertEqual(len(lines), 1, (why, lines))
+        self.seen += 1
+        return lines[0]
+
+    def forget(self, *peers: Any) -> None:
+        """They are over. There are hundreds of them."""
+        for peer in peers:
+            peer.close()
+        self.logged.clear()
+        if isinstance(self, MemoryCase):
+            self.lines[:] = [line for line in self.lines if not line.over]
+            self.clients[:] = [line for line in self.clients if not line.over]
+
+
+class RequestRules(CorpusCase):
     def check_refused(self, case: RequestCase, client: Any, data: bytes) -> list[str]:
         """
         C{client}, which got C{data}, was told once what it deserves, and so were the logs.
@@ -109,11 +131,9 @@ class RequestRules(HttpCase):
         )
         self.assertRegex(complaints[0], shape, why)
         self.assertTrue(complaints[0].isprintable(), why)
-        self.assertEqual(len(self.journal.lines), 1, (why, self.journal.lines))
-        line = self.journal.lines.pop()
+        line = self.new_line(case.name)
         self.assertTrue(line.isprintable(), why)
         self.logged.clear()
-        self.answered += 1
         return line.rpartition('" ')[2].split()
 
     def refuses(self, case: RequestCase, *pieces: bytes) -> None:
@@ -131,23 +151,10 @@ class RequestRules(HttpCase):
         self.assertEqual((fields[0], fields[2]), (str(case.status), "-"), case.name)
         self.forget(client)
 
-    def forget(self, *peers: Any) -> None:
-        """They are over. There are hundreds of them."""
-        for peer in peers:
-            peer.close()
-        if isinstance(self, MemoryCase):
-            self.lines[:] = [line for line in self.lines if not line.over]
-            self.clients[:] = [line for line in self.clients if not line.over]
-
-    def setUp(self) -> None:
-        HttpCase.setUp(self)
-        self.answered = 0
-
     def test_each_is_refused_before_a_server_is_asked(self) -> None:
         self.start()
         for case in MALFORMED_REQUESTS:
             self.refuses(case, case.raw)
-        self.restore_journal()
 
     def test_wherever_it_is_cut(self) -> None:
         """In two, at every byte."""
@@ -156,14 +163,12 @@ class RequestRules(HttpCase):
         for case in short[::12]:
             for cut in range(1, len(case.raw)):
                 self.refuses(case, *pieces_of(case.raw, cut))
-        self.restore_journal()
 
     def test_byte_by_byte(self) -> None:
         self.start()
         short = [case for case in MALFORMED_REQUESTS if len(case.raw) < 130]
         for case in short[5::8]:
             self.refuses(case, *(case.raw[at : at + 1] for at in range(len(case.raw))))
-        self.restore_journal()
 
     def test_a_body_that_goes_wrong_while_it_is_passed_on(self) -> None:
         """The server had the head, and what was right of the body: its connection is reset, and the message has no end."""
@@ -194,7 +199,6 @@ class RequestRules(HttpCase):
             self.assertEqual(self.upstream.statistics().idle, 0, case.name)
             self.forget(client, origin)
         self.assertGreater(count, 25)
-        self.restore_journal()
 
     def test_what_was_asked_before_it_is_answered_first(self) -> None:
         """A good request, and a bad one behind it."""
@@ -211,17 +215,12 @@ class RequestRules(HttpCase):
             if not data:
                 client.half_close()
                 data = client.gets()
-            self.assertIn('"GET / HTTP/1.1" 200 ', self.journal.lines.pop(0))
-            self.answered += 1
+            self.assertIn('"GET / HTTP/1.1" 200 ', self.journal.lines[self.seen])
+            self.seen += 1
             self.check_refused(case, client, data)
             self.assertEqual(origin.gets(), b"", case.name)
             self.upstream.close()
             self.forget(client, origin)
-        self.restore_journal()
-
-    def restore_journal(self) -> None:
-        """The lines were taken out one by one; what looks at the end counts them."""
-        self.journal.lines = [""] * self.answered
 
     def accepts(self, case: RequestCase) -> None:
         client = self.client()
@@ -252,8 +251,6 @@ class RequestRules(HttpCase):
         else:
             self.assertEqual(origin.gets(), b"", case.name)
         self.assertEqual(self.complaints(), [], case.name)
-        client.close()
-        self.logged.clear()
         self.upstream.close()
         self.forget(client, origin)
 
@@ -283,12 +280,10 @@ class RequestSocketTests(RequestRules, SocketCase):
 del RequestRules
 
 
-class ResponseRules(HttpCase):
+class ResponseRules(CorpusCase):
     def answered(self, case: ResponseCase, *pieces: bytes, ended: bool = True) -> tuple[Any, Any, bytes]:
         """The client, the origin, and what the client got."""
-        self.journal.lines.clear()
-        self.logged.clear()
-        self.count += 1
+        self.seen = len(self.journal.lines)
         client = self.client()
         client.says(request(case.method.decode()))
         origin = self.origin()
@@ -296,22 +291,11 @@ class ResponseRules(HttpCase):
         for piece in pieces:
             if not (origin.ended or origin.reset):
                 origin.says(piece)
+                origin.gets()
         if ended and not (origin.ended or origin.reset):
             origin.half_close()
-        origin.gets()
+            origin.gets()
         return client, origin, client.gets()
-
-    def setUp(self) -> None:
-        HttpCase.setUp(self)
-        self.count = 0
-
-    def forget(self, *peers: Any) -> None:
-        for peer in peers:
-            peer.close()
-        self.journal.lines = [""] * self.count
-        if isinstance(self, MemoryCase):
-            self.lines[:] = [line for line in self.lines if not line.over]
-            self.clients[:] = [line for line in self.clients if not line.over]
 
     def refuses(self, case: ResponseCase, *pieces: bytes) -> None:
         client, origin, data = self.answered(case, *pieces)
@@ -335,8 +319,7 @@ class ResponseRules(HttpCase):
             complaints[0], r'^upstream.{10,}, client: .*, request: "\w+ / HTTP/1.1", upstream: origin:80, host: ', why
         )
         self.assertTrue(complaints[0].isprintable(), why)
-        self.assertEqual(len(self.journal.lines), 1, why)
-        self.assertIn(' / HTTP/1.1" 502 ' if found.whole else ' / HTTP/1.1" 200 ', self.journal.lines[0], why)
+        self.assertIn(' / HTTP/1.1" 502 ' if found.whole else ' / HTTP/1.1" 200 ', self.new_line(case.name), why)
         self.forget(client, origin)
 
     def test_each_is_refused(self) -> None:
@@ -379,7 +362,6 @@ class ResponseRules(HttpCase):
             client, origin, data = self.answered(case, case.raw)
             if not client.ended and not client.reset:
                 client.says(request())
-                self.count += 1
                 other = self.origin()
                 other.gets()
                 other.says(response(b"good"))
@@ -422,4 +404,4 @@ class ResponseSocketTests(ResponseRules, SocketCase):
     pass
 
 
-del ResponseRules
+del ResponseRules, CorpusCase

@@ -477,14 +477,15 @@ class HttpClient:
 
     def _linger(self) -> None:
         """Close our half and read what the client still sends: closing with bytes unread would take its response away."""
-        if self.source is None or not self.proxy.client_settings.lingering_timeout:
+        if not self.proxy.client_settings.lingering_timeout:
             self._close()
             return
         self.state = _LINGERING
         self.listen()
-        half_close(self.transport)
+        if self.source is not None or self.wire.has_halves:  # else the client sees by the response that it is the last one
+            half_close(self.transport)
         self._lingers_from = self.proxy.clock.seconds()
-        if self.source.readable:
+        if self.wire.readable:
             self._resume_lingering()
 
     def _resume_lingering(self) -> None:
