@@ -1,22 +1,34 @@
 """
-Bad input through the whole proxy. Whatever a client sends that is no request is answered once, with the status that the RFCs ask for,
-and the end of its connection; whatever a server sends that is no response is a 502, or, if its head was passed on, no clean end. Nothing
-of either reaches the other side, and the log says who sent what, and what was wrong with it. L{h11} reads what both sides get.
+Bad input through the whole proxy. Whatever a client sends that is no request is answered once, with the status that the RFCs
+ask for, and the end of its connection; whatever a server sends that is no response is a 502, or, if its head was passed on, no
+clean end. Nothing of either reaches the other side, and the log says who sent what, and what was wrong with it. h11 reads what
+both sides get.
 """
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
 from typing import Any
 
 import attrs
 import h11
+from twisted.internet.error import ConnectionRefusedError
+from twisted.logger import LogLevel, formatEvent
+from twisted.python.failure import Failure
 
 from tests.http.corpus_requests import MALFORMED_REQUESTS, VALID_REQUESTS, RequestCase
 from tests.http.corpus_responses import MALFORMED_RESPONSES, VALID_RESPONSES, ResponseCase
-from tests.proxies.http_case import CLIENT, HttpCase, MemoryCase, SocketCase, request, response
+from tests.proxies.http_case import CLIENT, LIMITS, HttpCase, MemoryCase, SocketCase, request, response
 from twisted_pipe.http.head import BadMessage, RequestHead, parse_request
 
 _LARGE = 1 << 18
+
+
+_NOTHING_WRONG = ("an incomplete message", "a final response must follow", "too large")  # yet
+_MANY_FIELDS = "too many fields"  # more than the limits of heads allow by default; the proxy takes 1000 of a server
+#: In order, and no path below C{/}.
+NOT_ROUTED = frozenset({"target '/..%2f..;/%2e%2e/' of 'GET'", "target '*' of 'OPTIONS'"})
 
 
 @attrs.frozen
@@ -57,9 +69,9 @@ def _read(connection: h11.Connection, data: bytes) -> Message | None:
             elif isinstance(event, h11.ConnectionClosed):
                 return None
     except h11.RemoteProtocolError as error:
-        if "incomplete" not in str(error) and "closed connection" not in str(error):
-            raise
-        return None if first is None else Message(first, fields, body, False, b"")
+        if "incomplete" in str(error) or "closed connection" in str(error) or (first is None and not data):
+            return None if first is None else Message(first, fields, body, False, b"")
+        raise
 
 
 def read_response(data: bytes, method: bytes = b"GET") -> Message | None:
@@ -84,7 +96,7 @@ def head_of(case: RequestCase) -> RequestHead | None:
 def pieces_of(data: bytes, *cuts: int) -> list[bytes]:
     """C{data}, cut there."""
     places = [0, *cuts, len(data)]
-    return [data[first:last] for first, last in zip(places, places[1:], strict=False)]
+    return [data[first:last] for first, last in pairwise(places)]
 
 
 class CorpusCase(HttpCase):
@@ -93,6 +105,14 @@ class CorpusCase(HttpCase):
     """
 
     seen = 0
+
+    def said(self) -> list[str]:
+        """What the proxy has said in the error log of messages. Of clients it does so quietly."""
+        return [
+            str(formatEvent(event))
+            for event in self.logged
+            if event["log_level"] >= LogLevel.info and event["log_namespace"] == "twisted_pipe.proxies.http"
+        ]
 
     def new_line(self, why: str) -> str:
         """The one line of the access log."""
@@ -124,7 +144,7 @@ class RequestRules(CorpusCase):
         self.assertEqual((found.first, found.whole, found.rest), (case.status, True, b""), why)
         self.assertEqual(found.fields.get(b"connection"), b"close", why)
         self.assertTrue(client.ended, why)
-        complaints = self.complaints()
+        complaints = self.said()
         self.assertEqual(len(complaints), 1, (why, complaints))
         shape = (
             r'^client: .{10,}, client: 127\.0\.0\.1:\d+, server: .*, request: ".*"(\.\.\.)?(, upstream: .*)?, host: '
@@ -248,17 +268,31 @@ class RequestRules(CorpusCase):
         self.assertEqual((answer.first, answer.body), (200, b"good"), case.name)
         if case.rest.startswith(b"GET"):
             self.assertEqual(origin.gets().partition(b"\r\n")[0], b"GET /admin HTTP/1.1", case.name)
+            origin.says(response(b"again"))
+            self.assertEqual(client.gets(), response(b"again"), case.name)
         else:
             self.assertEqual(origin.gets(), b"", case.name)
-        self.assertEqual(self.complaints(), [], case.name)
+        self.assertEqual(self.said(), [], case.name)
         self.upstream.close()
         self.forget(client, origin)
 
     def test_unusual_ones_get_through(self) -> None:
         self.start()
         for case in VALID_REQUESTS:
-            if not case.bare_lf:
+            if not case.bare_lf and case.name not in NOT_ROUTED:
                 self.accepts(case)
+
+    def test_what_no_route_is_for_is_not_passed_on(self) -> None:
+        """A path that climbs above the root is nobody's."""
+        self.start()
+        climbing, status = "target '/..%2f..;/%2e%2e/' of 'GET'", 400
+        case = next(case for case in VALID_REQUESTS if case.name == climbing)
+        client = self.client()
+        client.says(case.raw)
+        found = read_response(client.gets())
+        assert found is not None
+        self.assertEqual(found.first, status)
+        self.assertIn("climbs above the root", self.said()[0])
 
     def test_bare_line_feeds_get_through_if_they_are_accepted(self) -> None:
         """The server gets none."""
@@ -313,7 +347,7 @@ class ResponseRules(CorpusCase):
         self.assertNotIn(b"poison", data, why)
         self.assertTrue(origin.ended or origin.reset, why)
         self.assertEqual(self.upstream.statistics().idle, 0, why)
-        complaints = self.complaints()
+        complaints = self.said()
         self.assertEqual(len(complaints), 1, (why, complaints))
         self.assertRegex(
             complaints[0], r'^upstream.{10,}, client: .*, request: "\w+ / HTTP/1.1", upstream: origin:80, host: ', why
@@ -325,17 +359,14 @@ class ResponseRules(CorpusCase):
     def test_each_is_refused(self) -> None:
         self.start()
         for case in MALFORMED_RESPONSES:
-            self.refuses(case, case.raw)
+            if _MANY_FIELDS not in case.why:
+                self.refuses(case, case.raw)
 
     def test_without_the_end_of_the_connection(self) -> None:
         """Those that are wrong, and not only cut off, are refused at once."""
         self.start()
         for case in MALFORMED_RESPONSES:
-            if (
-                "8: an incomplete message" in case.why
-                or "final response must follow" in case.why
-                or "endless" in case.name
-            ):
+            if case.why.endswith(_NOTHING_WRONG) or _MANY_FIELDS in case.why or case.name == "chunks 'hello'":
                 continue
             client, origin, data = self.answered(case, case.raw, ended=False)
             self.assertTrue(data, case.name)
@@ -359,7 +390,7 @@ class ResponseRules(CorpusCase):
         """The request was right. The next one is answered by what a new connection says."""
         self.start()
         for case in MALFORMED_RESPONSES[::15]:
-            client, origin, data = self.answered(case, case.raw)
+            client, origin, _ = self.answered(case, case.raw)
             if not client.ended and not client.reset:
                 client.says(request())
                 other = self.origin()
@@ -378,7 +409,7 @@ class ResponseRules(CorpusCase):
         self.assertNotIn(b"poison" if case.rest else b"\0", data, case.name)
         reusable = case.keep_alive and not case.rest and case.framing != "close"
         self.assertEqual(self.upstream.statistics().idle, int(reusable), case.name)
-        self.assertEqual(bool(self.complaints()), bool(case.rest), (case.name, self.complaints()))
+        self.assertEqual(bool(self.said()), bool(case.rest), (case.name, self.said()))
         self.upstream.close()
         self.forget(client, origin)
 
@@ -404,4 +435,117 @@ class ResponseSocketTests(ResponseRules, SocketCase):
     pass
 
 
-del ResponseRules, CorpusCase
+del ResponseRules
+
+
+#: Put into messages, or over a part of them.
+FAULTS = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b" ",
+    b":",
+    b"0\r\n\r\n",
+    b"\r\n\r\n",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Expect: 100-continue\r\n",
+    b"HTTP/1.0",
+    b"ffffffff\r\n",
+    b"\xff" * 40,
+]
+
+
+def mutated(chance: random.Random, data: bytes) -> bytes:
+    """C{data} with some faults; or bytes that never were a message."""
+    if chance.random() < 0.1:
+        return chance.randbytes(chance.randrange(1, 200))
+    for _ in range(chance.randrange(4)):
+        at = chance.randrange(len(data) + 1)
+        kind = chance.randrange(4)
+        if kind == 0:
+            data = data[:at] + chance.randbytes(1) + data[at + 1 :]
+        elif kind == 1:
+            data = data[:at] + data[at + chance.randrange(1, 9) :]
+        else:
+            data = data[:at] + chance.choice(FAULTS) + data[at + (kind == 2) * 3 :]
+    return data
+
+
+class FuzzTests(CorpusCase, MemoryCase):
+    """
+    Both sides send what they should not, cut anywhere, and go whenever they like. Seen to fail for mutations made by hand: a loss of
+    the client that its exchange is not told of, a pipe that nobody stops, a server that is not let go.
+    """
+
+    lives = 1100
+
+    def live(self, seed: int) -> None:
+        """One client, and as many connections to the origin as the proxy wants for it."""
+        chance = random.Random(seed)
+        requests = [case.raw for case in MALFORMED_REQUESTS + VALID_REQUESTS if len(case.raw) < 3000]
+        responses = [case.raw for case in MALFORMED_RESPONSES + VALID_RESPONSES if len(case.raw) < 3000]
+        data = b"".join(mutated(chance, chance.choice(requests)) for _ in range(chance.choice([1, 1, 2, 3])))
+        client = self.client()
+        origins: list[Any] = []
+        while data and not client.over:
+            size = chance.choice([1, 7, 40, len(data)])
+            client.says(data[:size])
+            data = data[size:]
+            while self.attempts:
+                if self.attempts[0].cancelled:
+                    self.attempts.pop(0)
+                elif chance.random() < 0.1:
+                    self.refuse()
+                else:
+                    origins.append(self.origin())
+            for origin in origins:
+                if not origin.over and chance.random() < 0.7:
+                    origin.says(mutated(chance, chance.choice(responses)))
+                    if chance.random() < 0.3:
+                        chance.choice([origin.half_close, origin.close, origin.break_off])()
+            if chance.random() < 0.02:
+                self.advance(chance.choice([1, 15, 100]))
+        if not client.over:
+            chance.choice([client.half_close, client.close, client.break_off, self.settle])()
+        self.advance(chance.choice([0, 100, 1000]))
+        self.end_all(origins)
+
+    def end_all(self, origins: list[Any]) -> None:
+        """The servers go, and then the timeouts come: the client has been let go, or waits for its next request."""
+        while self.attempts:
+            attempt = self.attempts.pop(0)
+            if not attempt.cancelled:
+                attempt.answer.errback(Failure(ConnectionRefusedError()))
+                self.settle()
+        for origin in origins:
+            if not origin.over:
+                origin.close()
+        self.advance(200)
+        self.assertEqual([repr(client) for client in self.proxy.clients], [])
+        self.forget()
+
+    def check(self, first: int, **settings: Any) -> None:
+        self.start(**settings)
+        for seed in range(first, first + self.lives):
+            try:
+                self.live(seed)
+            except Exception as error:
+                raise AssertionError(f"seed {seed}: {error!r}") from error
+            self.assertEqual([str(failure) for failure in self.flushLoggedErrors()], [], f"seed {seed}")
+
+    def test_with_request_buffering(self) -> None:
+        self.check(1)
+
+    def test_without_request_buffering(self) -> None:
+        self.check(10_001, request_buffering=False)
+
+    def test_without_any_buffering(self) -> None:
+        """Nor patience with clients that have gone."""
+        limits = attrs.evolve(LIMITS, buffering=False)
+        self.check(20_001, request_buffering=False, limits=limits, ignore_client_abort=True)
+
+
+del CorpusCase

@@ -445,13 +445,13 @@ class BadInputRules(HttpCase):
     def test_malformed_requests_never_reach_an_origin(self) -> None:
         self.start()
         bad = "400 Bad Request"
-        self.assert_refused(b"nonsense\r\n\r\n", bad, "does not begin with a method" if 0 else "its first line")
+        self.assert_refused(b"nonsense\r\n\r\n", bad, "its first line")
         self.assert_refused(b"GET / HTTP/1.1\r\n\r\n", bad, "no Host")
         self.assert_refused(b"GET / HTTP/1.1\nHost: a\n\n", bad, "bare LF")
         self.assert_refused(b"\x16\x03\x01\x02", bad, "control character")
-        self.assert_refused(request("POST", "/", "Content-Length: 1", "Content-Length: 1"), bad, "several")
+        self.assert_refused(request("POST", "/", "Content-Length: 1", "Content-Length: 1"), bad, "Duplicate")
         both = request("POST", "/", "Content-Length: 1", "Transfer-Encoding: chunked")
-        self.assert_refused(both, bad, "both Content-Length and Transfer-Encoding")
+        self.assert_refused(both, bad, "can't be present with Content-Length")
         self.assert_refused(request("GET", "/%zz"), bad, "hexadecimal")
         self.assert_refused(request("GET", "/../x"), bad, "climbs above the root")
         self.assert_refused(request("GET", "/a#b"), bad, "fragment")
@@ -544,9 +544,6 @@ class LingeringRules(HttpCase):
         self.assertEqual(len(self.proxy.clients), 0)
 
 
-RULES = (KeepAliveRules, PipeliningRules, EndRules, TimeoutRules, BadInputRules, LingeringRules)
-
-
 class KeepAliveMemoryTests(KeepAliveRules, MemoryCase):
     pass
 
@@ -603,4 +600,4 @@ class LingeringSocketTests(LingeringRules, SocketCase):
     pass
 
 
-del RULES, KeepAliveRules, PipeliningRules, EndRules, TimeoutRules, BadInputRules, LingeringRules
+del KeepAliveRules, PipeliningRules, EndRules, TimeoutRules, BadInputRules, LingeringRules

@@ -44,7 +44,7 @@ _SPACE = 0x20
 _DEFAULT_LIMITS = HeadLimits()
 _shapes: dict[bytes, list[tuple[int, int]]] = {}
 _masks: dict[bytes, bytes] = {}  # of the fields that are passed on
-_status_lines: dict[bytes, tuple[int, int]] = {}  # status and minor version
+_status_lines: dict[bytes, tuple[int, int, bytes]] = {}  # what _read_status_line has found
 _BAD_REQUEST, _BAD_GATEWAY = 400, 502
 _NEVER_A_BODY = frozenset({204, 304})
 _NO_BODY, _BY_LENGTH, _CHUNKED, _BY_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
@@ -347,8 +347,8 @@ def parse_response(data: bytes, method: bytes = b"GET", limits: HeadLimits = _DE
     lines = (normal_line_ends(data[:size])[:-4] if limits.bare_lf else data[:end]).split(b"\r\n")
     head = ResponseHead()
     head.size = size
-    head.line = line = lines.pop(0)
-    head.status, head.minor = _status_lines.get(line) or _read_status_line(line)
+    line = lines.pop(0)
+    head.status, head.minor, head.line = _status_lines.get(line) or _read_status_line(line)
     head.all_lines = lines
     if len(lines) > limits.fields:
         raise BadMessage(_BAD_GATEWAY, f"there are more than {limits.fields} fields")
@@ -370,16 +370,20 @@ def _end_of_response(data: bytes, limits: HeadLimits) -> int:
     """As L{_end_of_head}; what does not begin like a response need not be waited for."""
     if data[:5] != b"HTTP/"[: len(data)]:
         raise BadMessage(502, f"it does not begin with a status line: {data[:60]!r}")
-    return _end_of_head(data, limits, _BAD_GATEWAY)
+    size = _end_of_head(data, limits, _BAD_GATEWAY)
+    if not (size or limits.bare_lf) and data.count(b"\n") != data.count(b"\r\n"):
+        raise BadMessage(502, "a line ends with a bare LF")
+    return size
 
 
-def _read_status_line(line: bytes) -> tuple[int, int]:
+def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
+    """Status, minor version, and the line with our own version, as it is passed on (RFC 9112, section 2.3)."""
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadMessage(502, f"its first line is no status line: {line[:60]!r}")
     if len(_status_lines) >= _MOST_STATUS_LINES:
         _status_lines.clear()
-    found = _status_lines[line] = (int(match[2]), min(int(match[1]), 1))
+    found = _status_lines[line] = (int(match[2]), min(int(match[1]), 1), b"HTTP/1.1" + line[8:])
     return found
 
 

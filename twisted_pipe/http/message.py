@@ -148,6 +148,7 @@ class RequestHead(Head):
 
 class ResponseHead(Head):
     """
+    @ivar line: the first line, with our version in place of the server's.
     @ivar status: 100 to 999.
     @ivar dated: whether it has a C{Date}.
     @ivar accelerated: whether it has a word for its proxy (C{X-Accel-...}), which is not among C{lines}.

@@ -189,7 +189,7 @@ class Exchange(ExchangeRecord):
         if body is not None and body.pipe is not None:
             body.deliver_to(connection, head)
             return
-        connection.send(head if body is None else head + body.content)
+        connection.send(head, b"" if body is None else body.content)
 
     def upstream_took(self, connection: UpstreamConnection, rest: bytes) -> None:
         """UpstreamUser: its kernel did not take all of it at once."""
@@ -216,7 +216,8 @@ class Exchange(ExchangeRecord):
             lines = [*lines, self.body.framing_line]
         elif request.framing is Framing.LENGTH:
             lines = [*lines, b"Content-Length: 0"]
-        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n\r\n" % (request.method, target, host, b"\r\n".join(lines))
+        first = b"%b %b HTTP/1.1" % (request.method, target)
+        return b"\r\n".join([first, b"Host: " + host, *lines, b"", b""])
 
     # the response
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientState", "HttpClient"]
 
 RECEIVE = 16 * 1024  # bytes of one read: a request's head, and often its body
+_RECEIVE_BODY = 64 * 1024  # likewise, of a body that is kept in memory
 _JOINED = 16 * 1024  # of a response up to which its body is copied behind its head
 _LONGEST_LINGERING = 30.0  # seconds
 _SHOWN = 200  # bytes of a line that could not be understood, for the log
@@ -193,14 +194,15 @@ class HttpClient:
         if state is _BUSY:
             self.source.readable = True
             return
+        most = _RECEIVE_BODY if state is _BODY else RECEIVE
         try:
-            data = self._recv(RECEIVE)
+            data = self._recv(most)
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(error.strerror or str(error))
             return
-        if len(data) == RECEIVE:
+        if len(data) == most:
             self.source.readable = True
         if state is _IDLE and data:
             self._since = now
@@ -224,8 +226,9 @@ class HttpClient:
             if calls > MOST_CALLS:  # the others have their turn
                 source.transport.reactor.loop.post(source)
                 return
+            most = _RECEIVE_BODY if self.state is _BODY else RECEIVE
             try:
-                data = self._recv(RECEIVE)
+                data = self._recv(most)
             except BlockingIOError:
                 source.readable = False
                 return
@@ -233,7 +236,7 @@ class HttpClient:
                 source.readable = False
                 self._lost(error.strerror or str(error))
                 return
-            source.did_read(RECEIVE, len(data))
+            source.did_read(most, len(data))
             if not data and source.failed is not None:
                 self._lost(source.failed.strerror or str(source.failed))
                 return
@@ -348,7 +351,9 @@ class HttpClient:
         elif self._exchange is not None and self._exchange.minor == 0:
             lines = [*lines, b"Connection: keep-alive"]
         if length is not None:
-            return b"%b\r\n%b\r\nContent-Length: %b\r\n\r\n" % (line, b"\r\n".join(lines), length)
+            if lines:
+                return b"%b\r\n%b\r\nContent-Length: %b\r\n\r\n" % (line, b"\r\n".join(lines), length)
+            lines = [b"Content-Length: " + length]
         if chunked:
             lines = [*lines, b"Transfer-Encoding: chunked"]
         return b"\r\n".join([line, *lines, b"", b""])
@@ -481,6 +486,7 @@ class HttpClient:
             self._close()
             return
         self.state = _LINGERING
+        self.proxy.flush_logs()
         self.listen()
         if self.source is not None or self.wire.has_halves:  # else the client sees by the response that it is the last one
             half_close(self.transport)

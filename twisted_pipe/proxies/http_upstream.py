@@ -97,7 +97,23 @@ class UpstreamConnection:
     @ivar stack: where it is put when it is idle.
     """
 
-    __slots__ = ("_connecting", "_outgoing", "_recv_into", "_send", "good_until", "open", "requests", "server", "source", "stack", "upstream", "user", "wire")
+    __slots__ = (
+        "_connecting",
+        "_outgoing",
+        "_outgoing_body",
+        "_recv_into",
+        "_send",
+        "_sendmsg",
+        "good_until",
+        "open",
+        "requests",
+        "server",
+        "source",
+        "stack",
+        "upstream",
+        "user",
+        "wire",
+    )
 
     def __init__(
         self,
@@ -115,9 +131,10 @@ class UpstreamConnection:
         self.open = False
         self.wire: Any = None
         self.source: Any = None  # the loop asks a relay for it
-        self._outgoing = b""
+        self._outgoing = self._outgoing_body = b""
         self._recv_into: Any = None
         self._send: Any = None
+        self._sendmsg: Any = None
         self._connecting: Any = None
 
     def __repr__(self) -> str:
@@ -148,6 +165,7 @@ class UpstreamConnection:
         self.wire = self.source = wire
         self._recv_into = wire.socket.recv_into
         self._send = wire.socket.send
+        self._sendmsg = wire.socket.sendmsg
         self._opened()
 
     def _transport_opened(self, wire: TransportWire) -> None:
@@ -190,33 +208,38 @@ class UpstreamConnection:
             wire.release()
             wire.resume()
 
-    def send(self, data: bytes) -> None:
-        """Send the beginning of a request, at the end of this turn. The user is told if not all of it could be sent at once."""
+    def send(self, head: bytes, body: bytes = b"") -> None:
+        """Send a request, or its beginning, at the end of this turn. The user is told if not all of it could be sent at once."""
         self.requests += 1
         source = self.source
         if source is None:
-            self.wire.write(data)
+            self.wire.write(head + body)
             return
-        self._outgoing = data
+        if len(body) <= _SMALL:
+            self._outgoing = head + body if body else head
+        else:
+            self._outgoing = head
+            self._outgoing_body = body  # sent beside it: copying costs more
         source.reactor.loop.late.append(self)
 
     def send_late(self, now: float) -> None:
         """The loop: the turn is over."""
-        data, self._outgoing = self._outgoing, b""
+        head, self._outgoing = self._outgoing, b""
+        body, self._outgoing_body = self._outgoing_body, b""
         user = self.user
         if user is None:
             return  # the exchange ended in the same turn
         try:
-            sent = self._send(data)
+            sent = self._sendmsg((head, body)) if body else self._send(head)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.source.send_failed(error)
             self._broke(error.strerror or str(error))
             return
-        if sent < len(data):
+        if sent < len(head) + len(body):
             self.source.writable = False
-            user.upstream_took(self, data[sent:])
+            user.upstream_took(self, (head + body)[sent:])
 
     def run(self, now: float) -> None:
         """The loop: plain bytes have come."""

@@ -106,9 +106,7 @@ class RequestBody:
     def received(self, data: bytes) -> None:
         """More of a body that is kept in memory; C{b""} if the client has ended."""
         if not data:
-            self._exchange.client.keep = False
-            self._exchange.client.stop_waiting()
-            self._exchange.client_lost("it ended in the middle of its request's body")
+            self._broken_off()
             return
         if self._decoder is not None:
             self._received_chunked(data)
@@ -121,6 +119,14 @@ class RequestBody:
         self._size += len(data)
         if len(data) == left:
             self._complete()
+
+    def _broken_off(self) -> None:
+        """The client sends nothing more; it may still read why that is wrong."""
+        why = "it ended in the middle of its request's body"
+        if self._exchange.client.gone:
+            self._exchange.client_lost(why)
+        else:
+            self._exchange.refuse(400, f"client: {why}")
 
     def _received_chunked(self, data: bytes) -> None:
         decoder = self._decoder

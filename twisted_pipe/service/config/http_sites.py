@@ -81,7 +81,7 @@ class SiteMaker:
         can_be = self._check_keys(table)
         captures = _captures(table.regex)
         settings = own
-        if captures or own is None or any(getattr(table, name) is not None for name in _SETTINGS):
+        if own is None or any(getattr(table, name) is not None for name in _SETTINGS):
             settings = self.problems.attempt(self.settings.make, Layers((table, *layers.tables)), captures)
         action = self.problems.attempt(self._action, table, captures)
         if settings is None or action is None or not can_be:

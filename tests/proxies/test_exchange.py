@@ -1,0 +1,590 @@
+"""What becomes of a request and of its response: routes, heads both ways, answers of our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from tests.proxies.http_case import (
+    DATE,
+    SETTINGS,
+    THEIR_DATE,
+    HttpCase,
+    MemoryCase,
+    SocketCase,
+    chunks,
+    parsed,
+    request,
+    response,
+    template,
+)
+from twisted_pipe.http.forwarding import ForwardedStyle
+from twisted_pipe.http.routing import RouteTable
+from twisted_pipe.proxies.http_settings import (
+    Action,
+    Answer,
+    ErrorPage,
+    HeadChanges,
+    HttpSettings,
+    ProxyTo,
+    Redirect,
+    Route,
+)
+from twisted_pipe.proxies.http_upstream import HttpUpstream
+
+GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+def changes(
+    add: dict[str, str] | None = None, remove: tuple[bytes, ...] = (), always: bool = False, **sets: str
+) -> HeadChanges:
+    """C{sets} are named with C{_} for C{-}."""
+    return HeadChanges(
+        set=tuple((name.replace("_", "-").encode(), template(value)) for name, value in sets.items()),
+        add=tuple((name.encode(), template(value)) for name, value in (add or {}).items()),
+        remove=frozenset(remove),
+        always=always,
+    )
+
+
+class RequestHeadRules(HttpCase):
+    def asked(self, first: bytes, **more: Any) -> bytes:
+        """What the origin gets for C{first}."""
+        _client, origin = self.pair(first, **more)
+        got: bytes = origin.gets()
+        return got
+
+    def test_fields_of_one_connection_are_dropped(self) -> None:
+        first = request(
+            "GET",
+            "/",
+            "Connection: keep-alive, X-Mine, te",
+            "Keep-Alive: timeout=5",
+            "X-Mine: 1",
+            "TE: trailers",
+            "Trailer: X",
+            "Upgrade: websocket",
+            "Proxy-Connection: keep-alive",
+            "HTTP2-Settings: AAA",
+            "X-Kept: 2",
+        )
+        self.assertEqual(self.asked(first), b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Kept: 2\r\n\r\n")
+
+    def test_other_fields_and_the_target_are_passed_on_byte_for_byte(self) -> None:
+        lines = ("uSeR-aGeNt:   x  ", "Cookie: a=1", "Cookie: b=2", "X-Latin: \xe4\xff", "Empty:")
+        first = request("GET", "/%41//b/./c?%7e&x=[]|\"", *lines)
+        asked = self.asked(first)
+        self.assertEqual(asked, first)
+
+    def test_an_absolute_target(self) -> None:
+        """Its host is the host."""
+        first = b"GET http://B.test:81/x?y HTTP/1.1\r\nHost: other\r\n\r\n"
+        self.assertEqual(self.asked(first), b"GET /x?y HTTP/1.1\r\nHost: B.test:81\r\n\r\n")
+
+    def test_options_of_the_whole_server(self) -> None:
+        def routes(upstream: HttpUpstream, settings: HttpSettings) -> RouteTable[Route]:
+            return RouteTable(exact={b"*": Route(action=ProxyTo(upstream=upstream), settings=settings)})
+
+        self.assertEqual(self.asked(request("OPTIONS", "*"), routes=routes), request("OPTIONS", "*"))
+
+    def test_an_unknown_method(self) -> None:
+        self.assertEqual(self.asked(request("BREW", "/pot")), request("BREW", "/pot"))
+
+    def test_an_empty_body_that_was_announced(self) -> None:
+        first = request("POST", "/", body=b"")
+        self.assertEqual(self.asked(first), first)
+
+    def test_who_is_served(self) -> None:
+        asked = self.asked(request(), forwarded=ForwardedStyle.X_FORWARDED, via=b"me")
+        lines = (b"X-Forwarded-Host: a.test", b"X-Forwarded-For: 127.0.0.1", b"X-Forwarded-Proto: http", b"Via: 1.1 me")
+        self.assertEqual(asked, b"\r\n".join([b"GET / HTTP/1.1", b"Host: a.test", *lines, b"", b""]))
+
+    def test_who_was_served_before(self) -> None:
+        first = request(
+            "GET", "/", "X-Forwarded-For: 10.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: b", "Via: 1.0 x"
+        )
+        asked = self.asked(first, forwarded=ForwardedStyle.X_FORWARDED, via=b"me").split(b"\r\n")
+        self.assertEqual(
+            sorted(asked[2:-2]),
+            [
+                b"Via: 1.0 x, 1.1 me",
+                b"X-Forwarded-For: 10.0.0.1, 127.0.0.1",
+                b"X-Forwarded-Host: a.test",
+                b"X-Forwarded-Proto: http",
+            ],
+        )
+
+    def test_the_same_by_the_standard(self) -> None:
+        first = request("GET", "/", "Forwarded: for=10.0.0.1")
+        asked = self.asked(first, forwarded=ForwardedStyle.RFC7239)
+        self.assertEqual(
+            asked,
+            b"GET / HTTP/1.1\r\nHost: a.test\r\n"
+            b'Forwarded: for=10.0.0.1, for=127.0.0.1;host="a.test";proto=http\r\n\r\n',
+        )
+
+    def test_the_servers_name_as_host(self) -> None:
+        self.assertEqual(self.asked(request(), pass_host=False), GET.replace(b"a.test", b"origin:80"))
+
+    def test_fields_are_set_added_and_removed(self) -> None:
+        new = changes({"X-Two": "$remote_addr"}, (b"cookie",), X_One="$request_method $uri", User_Agent="")
+        asked = self.asked(request("GET", "/a%20b", "Cookie: x", "user-agent: y", "x-one: z"), request_headers=new)
+        self.assertEqual(
+            asked, b"GET /a%20b HTTP/1.1\r\nHost: a.test\r\nX-One: GET /a b\r\nX-Two: 127.0.0.1\r\n\r\n"
+        )
+
+    def test_host_is_set(self) -> None:
+        asked = self.asked(request(), request_headers=changes(Host="b.test"))
+        self.assertEqual(asked, GET.replace(b"a.test", b"b.test"))
+
+    def test_what_a_client_sends_makes_no_field(self) -> None:
+        asked = self.asked(request("GET", "/a%0d%0aX-Evil:%201"), request_headers=changes(X_Path="$uri"))
+        self.assertEqual(
+            asked, b"GET /a%0d%0aX-Evil:%201 HTTP/1.1\r\nHost: a.test\r\nX-Path: /a  X-Evil: 1\r\n\r\n"
+        )
+
+    def test_another_uri(self) -> None:
+        def routes(upstream: HttpUpstream, settings: HttpSettings) -> RouteTable[Route]:
+            action = ProxyTo(upstream=upstream, uri=b"/new/")
+            return RouteTable(prefixes={b"/old/": Route(action=action, settings=settings, prefix=b"/old/")})
+
+        asked = self.asked(request("GET", "/old/a%2fb?c=%41"), routes=routes)
+        self.assertEqual(asked, GET.replace(b"/ ", b"/new/a/b?c=%41 "))
+
+
+class ResponseHeadRules(HttpCase):
+    def answered(self, answer: bytes, first: bytes = request(), **more: Any) -> bytes:
+        """What the client gets for C{answer}."""
+        client, origin = self.both(first, **more)
+        origin.says(answer)
+        got: bytes = client.gets()
+        return got
+
+    def test_fields_of_one_connection_are_dropped(self) -> None:
+        answer = response(
+            b"hi",
+            "Connection: X-Mine, keep-alive",
+            "X-Mine: 1",
+            "Keep-Alive: timeout=5",
+            "Upgrade: h2",
+            "Trailer: A",
+            "Proxy-Connection: x",
+            "X-Kept: 2",
+        )
+        self.assertEqual(self.answered(answer), response(b"hi", "X-Kept: 2"))
+
+    def test_other_fields_are_passed_on_byte_for_byte(self) -> None:
+        answer = response(b"hi", "set-cookie:  a", "Set-Cookie: b", "X: \xe4\xff\t ", "Server: them", status="200 Fine!")
+        self.assertEqual(self.answered(answer), answer)
+
+    def test_a_date_is_added(self) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 2\r\n\r\nhi"
+        self.assertEqual(
+            self.answered(answer), b"HTTP/1.1 200 OK\r\nServer: x\r\n" + DATE + b"\r\nContent-Length: 2\r\n\r\nhi"
+        )
+
+    def test_no_server_is_added(self) -> None:
+        self.assertNotIn(b"Server:", self.answered(response(b"hi")))
+
+    def test_an_old_origin(self) -> None:
+        """HTTP/1.0: its connection is not kept, and the client's is."""
+        client, origin = self.both()
+        origin.says(b"HTTP/1.0 200 OK\r\n" + THEIR_DATE + b"\r\nContent-Length: 2\r\n\r\nhi")
+        self.assertEqual(client.gets(), response(b"hi"))
+        origin.gets()
+        self.assertTrue(origin.ended)
+        self.assert_idle(0)
+
+    def test_an_old_origin_that_keeps(self) -> None:
+        client, origin = self.both()
+        origin.says(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n" + THEIR_DATE + b"\r\nContent-Length: 2\r\n\r\nhi")
+        self.assertEqual(client.gets(), response(b"hi"))
+        self.assert_idle(1)
+
+    def test_an_origin_that_closes(self) -> None:
+        client, origin = self.both()
+        origin.says(response(b"hi", "Connection: close"))
+        self.assertEqual(client.gets(), response(b"hi"))
+        origin.gets()
+        self.assertTrue(origin.ended)
+        self.assert_idle(0)
+
+    def test_a_strange_status(self) -> None:
+        self.assertEqual(self.answered(response(b"hi", status="799 ")), response(b"hi", status="799 "))
+
+    def test_no_reason(self) -> None:
+        answer = response(b"hi", status="200")
+        self.assertEqual(self.answered(answer), answer)
+
+    def test_fields_are_set_added_and_removed(self) -> None:
+        new = changes({"X-Two": "$status"}, (b"x-gone",), Server="$upstream_addr", X_Empty="")
+        got = self.answered(response(b"hi", "X-Gone: 1", "server: x", "X-Empty: 3"), response_headers=new)
+        self.assertEqual(got, response(b"hi", "Server: origin:80", "X-Two: 200"))
+
+    def test_some_are_added_to_good_answers_only(self) -> None:
+        new = changes({"X-Two": "2"}, X_One="1")
+        got = self.answered(response(b"hi", status="404 Not Found"), response_headers=new)
+        self.assertEqual(got, response(b"hi", "X-One: 1", status="404 Not Found"))
+
+    def test_or_to_all(self) -> None:
+        new = changes({"X-Two": "2"}, always=True)
+        got = self.answered(response(b"hi", status="404 Not Found"), response_headers=new)
+        self.assertEqual(got, response(b"hi", "X-Two: 2", status="404 Not Found"))
+
+    def test_a_head_that_comes_in_pieces(self) -> None:
+        client, origin = self.both()
+        for byte in response(b"", "A: b"):
+            self.assertEqual(client.gets(), b"")
+            origin.says(bytes([byte]))
+        self.assertEqual(client.gets(), response(b"", "A: b"))
+        self.assert_idle(1)
+
+
+class NoBodyRules(HttpCase):
+    def test_head(self) -> None:
+        client, origin = self.both(request("HEAD"))
+        answer = response(b"", "Content-Length: 1000", length=False)
+        origin.says(answer)
+        self.assertEqual(client.gets(), answer)
+        self.assert_idle(1)
+
+    def test_head_of_a_chunked_one(self) -> None:
+        client, origin = self.both(request("HEAD"))
+        origin.says(response(b"", "Transfer-Encoding: chunked", length=False))
+        got = client.gets()
+        self.assertEqual(parsed(got).body, b"")
+        self.assert_idle(1)
+
+    def test_statuses_without_a_body(self) -> None:
+        client, origin = self.both()
+        for status in ("204 No Content", "304 Not Modified"):
+            origin.says(response(b"", status=status, length=False))
+            self.assertEqual(client.gets(), response(b"", status=status, length=False))
+            self.assert_idle(1)
+            client.says(request())
+        origin.says(response(b"hi"))
+        self.assertEqual(client.gets(), response(b"hi"))
+
+    def test_a_length_with_304(self) -> None:
+        client, origin = self.both()
+        answer = response(b"", "Content-Length: 77", status="304 Not Modified", length=False)
+        origin.says(answer)
+        self.assertEqual(client.gets(), answer)
+        self.assert_idle(1)
+
+    def test_a_length_with_204(self) -> None:
+        client, origin = self.both()
+        origin.says(response(b"", "Content-Length: 0", status="204 No Content", length=False))
+        self.assertEqual(client.gets(), response(b"", status="204 No Content", length=False))
+        self.assert_idle(1)
+
+    def test_no_byte_at_all(self) -> None:
+        client, origin = self.both()
+        origin.says(response(b""))
+        self.assertEqual(client.gets(), response(b""))
+        self.assert_idle(1)
+
+    def test_a_body_where_there_is_none(self) -> None:
+        """It is cut, and the connection is not used again."""
+        client, origin = self.both(request("HEAD"))
+        origin.says(response(b"surprise"))
+        self.assertEqual(client.gets(), response(b"surprise")[:-8])
+        origin.gets()
+        self.assertTrue(origin.ended)
+        self.assert_idle(0)
+        self.assertIn("more came than its response has bytes", self.complaints()[0])
+
+
+class InterimRules(HttpCase):
+    def test_they_are_passed_on(self) -> None:
+        client, origin = self.both()
+        early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        origin.says(early)
+        self.assertEqual(client.gets(), early)
+        origin.says(early + response(b"hi"))
+        self.assertEqual(client.gets(), early + response(b"hi"))
+        self.assert_idle(1)
+        self.assert_log('"GET / HTTP/1.1" 200 2 origin:80 200 0 -')
+
+    def test_not_to_old_clients(self) -> None:
+        client, origin = self.both(request(minor=0))
+        origin.says(b"HTTP/1.1 103 Early Hints\r\n\r\n" + response(b"hi"))
+        self.assertEqual(parsed(client.gets()).body, b"hi")
+
+    def test_100_is_not(self) -> None:
+        client, origin = self.both()
+        origin.says(b"HTTP/1.1 100 Continue\r\n\r\n")
+        origin.says(response(b"hi"))
+        self.assertEqual(client.gets(), response(b"hi"))
+
+    def test_there_are_not_too_many(self) -> None:
+        client, origin = self.both()
+        early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+        origin.says(early * 17 + response(b"hi"))
+        got = client.gets()
+        self.assertEqual(got[: len(early) * 16], early * 16)
+        self.assertEqual(parsed(got[len(early) * 16 :]).status, "502 Bad Gateway")
+        origin.gets()
+        self.assertTrue(origin.reset)
+        self.assertIn("more than 16 interim responses", self.complaints()[0])
+        self.assert_idle(0)
+
+    def test_no_other_protocol(self) -> None:
+        client, origin = self.both()
+        origin.says(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assertIn("changes the protocol", self.complaints()[0])
+        self.assert_idle(0)
+
+
+class BadResponseRules(HttpCase):
+    def assert_bad(self, answer: bytes, why: str) -> None:
+        client, origin = self.both()
+        origin.says(answer)
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        origin.gets()
+        self.assertTrue(origin.reset or origin.ended)
+        self.assert_idle(0)
+        self.assertRegex(self.journal.lines[-1], '^"GET / HTTP/1.1" 502 .* origin:80 - 0 upstream: .*')
+        self.assertIn(why, self.journal.lines[-1])
+        self.assertIn(why, self.complaints()[-1])
+
+    def test_no_http(self) -> None:
+        self.assert_bad(b"SSH-2.0-OpenSSH\r\n", "does not begin with a status line")
+
+    def test_two_framings(self) -> None:
+        self.assert_bad(response(b"hi", "Transfer-Encoding: chunked"), "both Content-Length and Transfer-Encoding")
+
+    def test_a_strange_coding(self) -> None:
+        self.assert_bad(response(b"", "Transfer-Encoding: gzip", length=False), "invalid `Transfer-Encoding`")
+
+    def test_two_lengths(self) -> None:
+        self.assert_bad(response(b"hi", "Content-Length: 3"), "Content-Length")
+
+    def test_a_bare_lf(self) -> None:
+        self.assert_bad(b"HTTP/1.1 200 OK\r\nA: b\nC: d\r\nContent-Length: 0\r\n\r\n", "bare")
+
+    def test_a_large_head(self) -> None:
+        self.start(header_buffer_size=500)
+        client = self.client()
+        client.says(request())
+        origin = self.origin()
+        origin.says(response(b"", "A: " + "a" * 600))
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assertIn("more than 500 bytes", self.complaints()[0])
+
+    def test_a_head_that_never_ends(self) -> None:
+        client, origin = self.both(header_buffer_size=500)
+        origin.says(response(b"")[:-2])
+        for _ in range(25):
+            origin.says(b"A: 01234567890123\r\n")
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+
+    def test_a_large_body_behind_a_head_that_is_not(self) -> None:
+        self.start(header_buffer_size=500)
+        client = self.client()
+        client.says(request())
+        origin = self.origin()
+        origin.says(response(b"x" * 20_000))
+        self.assertEqual(client.gets(), response(b"x" * 20_000))
+        self.assert_idle(1)
+
+    def test_an_end_before_the_head(self) -> None:
+        client, origin = self.both(request("POST"))
+        origin.close()
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assertIn("closed the connection before it answered", self.complaints()[0])
+        self.assert_idle(0)
+
+    def test_an_end_in_the_head(self) -> None:
+        client, origin = self.both()
+        origin.says(b"HTTP/1.1 200 OK\r\nCont")
+        origin.close()
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assertIn("closed the connection in its head", self.complaints()[0])
+        self.assert_idle(0)
+
+
+class AnswerRules(HttpCase):
+    def answered(self, action: Action, first: bytes = request(), **more: Any) -> bytes:
+        """By ourselves."""
+
+        def routes(upstream: HttpUpstream, settings: HttpSettings) -> RouteTable[Route]:
+            return RouteTable(prefixes={b"/": Route(action=action, settings=settings)})
+
+        self.start(routes=routes, **more)
+        self.asking = self.client()
+        self.asking.says(first)
+        got: bytes = self.asking.gets()
+        return got
+
+    def test_a_fixed_answer(self) -> None:
+        got = self.answered(Answer(status=200, body=template("you are $remote_addr, $status")))
+        self.assertEqual(
+            got,
+            b"HTTP/1.1 200 OK\r\nServer: twisted_pipe\r\n%b\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            b"Content-Length: 22\r\n\r\nyou are 127.0.0.1, 200" % DATE,
+        )
+        self.assert_idle(0)
+        self.assert_log('"GET / HTTP/1.1" 200 22 - - 0 -')
+        self.assertEqual(self.upstream.statistics().opened, 0)
+
+    def test_head_of_it(self) -> None:
+        got = parsed(self.answered(Answer(status=200, body=template("1234")), request("HEAD")))
+        self.assertEqual((got.length, got.body), (4, b""))
+        self.assert_idle(0)
+
+    def test_nothing(self) -> None:
+        got = self.answered(Answer(status=204))
+        self.assertEqual(got, b"HTTP/1.1 204 No Content\r\nServer: twisted_pipe\r\n%b\r\n\r\n" % DATE)
+
+    def test_an_error(self) -> None:
+        got = parsed(self.answered(Answer(status=403)))
+        self.assertEqual(got.status, "403 Forbidden")
+        self.assertIn(b"<h1>403 Forbidden</h1>", got.body)
+        self.assert_idle(0)
+
+    def test_a_redirect(self) -> None:
+        action = Redirect(location=template("https://$host$request_uri"), status=301)
+        got = parsed(self.answered(action, request("GET", "/a%0d?b")))
+        self.assertEqual(got.status, "301 Moved Permanently")
+        self.assertIn(b"Location: https://a.test/a%0d?b", got.fields)
+        self.assertEqual(len(got.body), got.length)
+
+    def test_fields_are_added(self) -> None:
+        got = parsed(self.answered(Answer(status=200), response_headers=changes({"X-A": "b"}, (b"server",))))
+        self.assertIn(b"X-A: b", got.fields)
+        self.assertNotIn(b"Server: twisted_pipe", got.fields)
+
+    def test_nothing_but_a_length(self) -> None:
+        new = changes(None, (b"server", b"date", b"content-type"))
+        got = self.answered(Answer(status=200), response_headers=new)
+        self.assertEqual(got, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    def test_a_body_that_nobody_reads(self) -> None:
+        """The connection cannot go on behind it."""
+        got = parsed(self.answered(Answer(status=200, body=template("x")), request("POST", "/", body=b"12345")))
+        self.assertIn(b"Connection: close", got.fields)
+        self.asking.close()
+        self.assert_idle(0, clients=0)
+
+    def test_no_route(self) -> None:
+        def routes(upstream: HttpUpstream, settings: HttpSettings) -> RouteTable[Route]:
+            return RouteTable(exact={b"/here": Route(action=ProxyTo(upstream=upstream), settings=settings)})
+
+        self.start(routes=routes)
+        client = self.client()
+        client.says(request("GET", "/there") + request("GET", "/there"))
+        got = parsed(client.gets())
+        self.assertEqual(got.status, "404 Not Found")
+        self.assertEqual(parsed(got.body[got.length :]).status, "404 Not Found")
+        self.assert_idle(0)
+        self.assert_log(*['"GET /there HTTP/1.1" 404 160 - - 0 no route'] * 2)
+
+
+class ErrorPageRules(HttpCase):
+    pages = {404: ErrorPage(body=b"nothing here"), 502: ErrorPage(body=b"sorry", content_type=b"text/plain", status=503)}
+
+    def test_our_own_errors(self) -> None:
+        client, origin = self.both(request("POST"), error_pages=self.pages)
+        origin.close()
+        got = parsed(client.gets())
+        self.assertEqual((got.status, got.body), ("503 Service Unavailable", b"sorry"))
+        self.assertIn(b"Content-Type: text/plain", got.fields)
+        self.assertRegex(self.journal.lines[0], '^"POST / HTTP/1.1" 503 5 origin:80 - 0 ')
+
+    def test_those_of_origins_are_theirs(self) -> None:
+        client, origin = self.both(error_pages=self.pages)
+        answer = response(b"hm", status="404 Not Found")
+        origin.says(answer)
+        self.assertEqual(client.gets(), answer)
+
+    def test_or_intercepted(self) -> None:
+        client, origin = self.both(error_pages=self.pages, intercept_errors=True)
+        origin.says(response(b"hm", status="404 Not Found"))
+        got = parsed(client.gets())
+        self.assertEqual((got.status, got.body), ("404 Not Found", b"nothing here"))
+        self.assert_idle(0)
+        self.assert_log('"GET / HTTP/1.1" 404 12 origin:80 404 0 -')
+
+    def test_but_only_where_there_is_a_page(self) -> None:
+        client, origin = self.both(error_pages=self.pages, intercept_errors=True)
+        answer = response(b"hm", status="500 Internal Server Error")
+        origin.says(answer)
+        self.assertEqual(client.gets(), answer)
+        self.assert_idle(1)
+
+    def test_an_intercepted_one_of_any_framing(self) -> None:
+        client, origin = self.both(error_pages=self.pages, intercept_errors=True)
+        for answer in (
+            response(chunks(b"hm"), "Transfer-Encoding: chunked", status="404 Not Found", length=False),
+            response(b"hm", status="404 Not Found", length=False),
+            response(b"hm", "Content-Length: 1000", status="404 Not Found", length=False),
+        ):
+            origin.says(answer)
+            self.assertEqual(parsed(client.gets()).body, b"nothing here")
+            self.assert_idle(0)
+            client.says(request())
+            origin = self.origin()
+        origin.says(response(b"hi"))
+        self.assertEqual(client.gets(), response(b"hi"))
+
+
+class RequestHeadMemoryTests(RequestHeadRules, MemoryCase):
+    pass
+
+
+class RequestHeadSocketTests(RequestHeadRules, SocketCase):
+    pass
+
+
+class ResponseHeadMemoryTests(ResponseHeadRules, MemoryCase):
+    pass
+
+
+class ResponseHeadSocketTests(ResponseHeadRules, SocketCase):
+    pass
+
+
+class NoBodyMemoryTests(NoBodyRules, MemoryCase):
+    pass
+
+
+class NoBodySocketTests(NoBodyRules, SocketCase):
+    pass
+
+
+class InterimMemoryTests(InterimRules, MemoryCase):
+    pass
+
+
+class InterimSocketTests(InterimRules, SocketCase):
+    pass
+
+
+class BadResponseMemoryTests(BadResponseRules, MemoryCase):
+    pass
+
+
+class BadResponseSocketTests(BadResponseRules, SocketCase):
+    pass
+
+
+class AnswerMemoryTests(AnswerRules, MemoryCase):
+    pass
+
+
+class AnswerSocketTests(AnswerRules, SocketCase):
+    pass
+
+
+class ErrorPageMemoryTests(ErrorPageRules, MemoryCase):
+    pass
+
+
+class ErrorPageSocketTests(ErrorPageRules, SocketCase):
+    pass
+
+
+del RequestHeadRules, ResponseHeadRules, NoBodyRules, InterimRules, BadResponseRules, AnswerRules, ErrorPageRules
