@@ -1,6 +1,6 @@
 """
-C{twisted-pipe} as an HTTP proxy when something goes wrong: an origin that breaks off, is silent, is killed or is not there; a client
-that half-closes, is silent or leaves. What is not whole never looks whole.
+C{twisted-pipe} as an HTTP proxy when something goes wrong: an origin that breaks off, is silent, is killed or is not there; a
+client that half-closes, is silent or leaves. What is not whole never looks whole.
 """
 
 from __future__ import annotations
@@ -8,15 +8,17 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, peer, wait_until
+from conftest import MIB, peer
 from http_clients import Broken, Client, ScriptedOrigin
 from http_origin import content
 from http_proxy import HttpProxy, http_proxy
@@ -44,8 +46,9 @@ proxy = "app"
 client_max_body_size = "100k"
 
 [upstreams.spare]
-servers = ["127.0.0.1:1", "127.0.0.1:{origin}"]
+servers = ["127.0.0.1:1", "127.0.0.1:{origin}", "127.0.0.1:{origin}"]
 """
+STOPS = (0, 1, 40_000, 3 * MIB)  # bytes of a body after which it breaks off
 TRUNCATED = (18, 56)  # curl: a part only; the connection was reset
 
 
@@ -94,7 +97,7 @@ async def test_a_truncated_response_is_seen_to_be(framing: str, end: str, bench:
         pytest.skip("that is how such responses end")
 
     def truncated() -> None:
-        for route, stop in itertools.product(("on", "off"), (0, 1, 40_000, 3 * MIB)):
+        for route, stop in itertools.product(("on", "off"), (0, 3 * MIB) if end == "silence" else STOPS):
             name = f"truncated-{framing}-{end}-{route}-{stop}"
             query = f"size={4 * MIB}&framing={framing}&stop={stop}&end={end}&name={name}"
             got = bench.curl(f"/{route}/?{query}")
@@ -188,6 +191,7 @@ async def test_an_origin_that_is_not_there(bench: Bench) -> None:
             for _ in range(4):
                 client.ask("/spare/?size=7&name=spare")
                 assert client.check_body(client.head()) == 7
+        bench.proxy.find_line("spare")
         lines = [line for line in bench.proxy.lines() if "name=spare" in line["uri"]]
         assert {line["retries"] for line in lines} == {0, 1}
 
@@ -208,7 +212,12 @@ async def test_an_origin_that_is_silent(bench: Bench) -> None:
                 assert head.status == 504
                 assert 0.7 < time.monotonic() - began < 1.5
                 assert "read timeout" in bench.proxy.find_line(f"silent-{method}")["error"]
-        wait_until(lambda: not bench.proxy.pipe.connections_to(bench.origin.port), 5, "closing them")
+        used = {bench.origin.request(f"silent-{method}")["connection"] for method in ("GET", "HEAD")}
+        with bench.client() as client:
+            for number in range(3):
+                client.ask(f"/on/?size=1&name=spoken-{number}")
+                assert client.check_body(client.head()) == 1
+                assert bench.origin.request(f"spoken-{number}")["connection"] not in used
 
     await deferToThread(silent)
     await deferToThread(bench.proxy.check_clean)
@@ -223,10 +232,8 @@ async def test_an_origin_that_answers_early(framing: str, bench: Bench) -> None:
         for route, size in itertools.product(("on", "off"), (1, 100_000, 20 * MIB)):
             name = f"early-{framing}-{route}-{size}"
             with bench.client() as client:
-                try:
+                with suppress(BrokenPipeError, ConnectionResetError):  # nobody wants the rest
                     client.upload(f"/{route}/?early=1&name={name}", size, 9000 if framing == "chunked" else 0)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # nobody wants the rest
                 head = client.head()
                 assert (head.status, client.body(head)) == (403, b"early"), name
             line = bench.proxy.find_line(name)
@@ -243,7 +250,6 @@ async def test_an_origin_that_answers_early(framing: str, bench: Bench) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_client_that_half_closes(framing: str, bench: Bench) -> None:
     """It has said all: its response comes, whole, small or large, at once or later, and the connection ends after it."""
-    import socket
 
     def half_close() -> None:
         for route, size, wait in itertools.product(("on", "off"), (0, 100, MIB, 30 * MIB), (0, 0.2)):
@@ -316,7 +322,6 @@ async def test_clients_that_leave_while_they_upload(bench: Bench) -> None:
 @pytest_twisted.ensureDeferred
 async def test_clients_that_end_in_the_middle_of_a_body(bench: Bench) -> None:
     """Half-closing is no end of a request that announced more: the origin does not take it for whole."""
-    import socket
 
     def end() -> None:
         for route, size, fields in itertools.product(
@@ -346,10 +351,8 @@ async def test_bodies_that_are_too_large(framing: str, bench: Bench) -> None:
         for size in (150_000, 20 * MIB):
             name = f"large-{framing}-{size}"
             with bench.client() as client:
-                try:
+                with suppress(BrokenPipeError, ConnectionResetError):  # nobody wants the rest
                     client.upload(f"/small/upload?name={name}", size, 9000 if framing == "chunked" else 0)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # nobody wants the rest
                 head = client.head()
                 assert head.status == 413, name
                 assert head.get("connection") == "close"

@@ -21,6 +21,7 @@ from tests.http.corpus_requests import MALFORMED_REQUESTS, VALID_REQUESTS, Reque
 from tests.http.corpus_responses import MALFORMED_RESPONSES, VALID_RESPONSES, ResponseCase
 from tests.proxies.http_case import CLIENT, LIMITS, HttpCase, MemoryCase, SocketCase, request, response
 from twisted_pipe.http.head import BadMessage, RequestHead, parse_request
+from twisted_pipe.net.live import live_pipes
 
 _LARGE = 1 << 18
 
@@ -458,6 +459,21 @@ FAULTS = [
 ]
 
 
+LIMIT = 3000  # bytes of those that are chosen
+GOOD_REQUESTS = [case.raw for case in VALID_REQUESTS if len(case.raw) < LIMIT]
+BAD_REQUESTS = [case.raw for case in MALFORMED_REQUESTS if len(case.raw) < LIMIT]
+GOOD_RESPONSES = [case.raw for case in VALID_RESPONSES]
+BAD_RESPONSES = [case.raw for case in MALFORMED_RESPONSES if len(case.raw) < LIMIT]
+
+
+def any_of(chance: random.Random, good: list[bytes], bad: list[bytes]) -> bytes:
+    """Mostly what begins well."""
+    kind = chance.random()
+    if kind < 0.5:
+        return chance.choice(good)
+    return mutated(chance, chance.choice(good if kind < 0.85 else bad))
+
+
 def mutated(chance: random.Random, data: bytes) -> bytes:
     """C{data} with some faults; or bytes that never were a message."""
     if chance.random() < 0.1:
@@ -476,18 +492,16 @@ def mutated(chance: random.Random, data: bytes) -> bytes:
 
 class FuzzTests(CorpusCase, MemoryCase):
     """
-    Both sides send what they should not, cut anywhere, and go whenever they like. Seen to fail for mutations made by hand: a loss of
-    the client that its exchange is not told of, a pipe that nobody stops, a server that is not let go.
+    Both sides send what they should not, cut anywhere, and go whenever they like. Seen to fail for mutations made by hand: a loss
+    of the client that its exchange is not told of, a pipe that nobody stops, a server that is not let go.
     """
 
-    lives = 1100
+    lives = 5000
 
     def live(self, seed: int) -> None:
         """One client, and as many connections to the origin as the proxy wants for it."""
         chance = random.Random(seed)
-        requests = [case.raw for case in MALFORMED_REQUESTS + VALID_REQUESTS if len(case.raw) < 3000]
-        responses = [case.raw for case in MALFORMED_RESPONSES + VALID_RESPONSES if len(case.raw) < 3000]
-        data = b"".join(mutated(chance, chance.choice(requests)) for _ in range(chance.choice([1, 1, 2, 3])))
+        data = b"".join(any_of(chance, GOOD_REQUESTS, BAD_REQUESTS) for _ in range(chance.choice([1, 1, 2, 3])))
         client = self.client()
         origins: list[Any] = []
         while data and not client.over:
@@ -503,15 +517,23 @@ class FuzzTests(CorpusCase, MemoryCase):
                     origins.append(self.origin())
             for origin in origins:
                 if not origin.over and chance.random() < 0.7:
-                    origin.says(mutated(chance, chance.choice(responses)))
+                    origin.says(any_of(chance, GOOD_RESPONSES, BAD_RESPONSES))
                     if chance.random() < 0.3:
                         chance.choice([origin.half_close, origin.close, origin.break_off])()
             if chance.random() < 0.02:
                 self.advance(chance.choice([1, 15, 100]))
         if not client.over:
             chance.choice([client.half_close, client.close, client.break_off, self.settle])()
+        if client.over:
+            self.check_let_go()
         self.advance(chance.choice([0, 100, 1000]))
         self.end_all(origins)
+
+    def check_let_go(self) -> None:
+        """Nobody works for a client that is gone."""
+        self.assertEqual(self.group.statistics(), {"origin:80": 0})
+        self.assertEqual([attempt for attempt in self.attempts if not attempt.cancelled], [])
+        self.assertEqual([pipe.name for pipe in live_pipes], [])
 
     def end_all(self, origins: list[Any]) -> None:
         """The servers go, and then the timeouts come: the client has been let go, or waits for its next request."""

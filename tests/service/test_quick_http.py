@@ -62,7 +62,7 @@ class QuickHttpTests(OptionsCase):
     def test_defaults(self) -> None:
         """Those of a configuration file."""
         found = self.found()
-        self.assertEqual(found, HttpSettings(request_limits=found.request_limits, access_log=False))
+        self.assertEqual(found, HttpSettings(request_limits=found.request_limits, logs=()))
         self.assertEqual(found.limits.read_timeout, 60)
         server = self.http()
         self.assertEqual((server.logs, server.client.lingering_timeout, server.spills), ((), 5, True))
@@ -85,7 +85,7 @@ class QuickHttpTests(OptionsCase):
         for value, paths in (("off", []), ("on", ["stdout"]), ("-", ["-"]), ("stderr", ["stderr"]), (path, [path])):
             logs = self.http("--access-log", value).logs
             self.assertEqual([(each.path, each.form.text) for each in logs], [(each, "combined") for each in paths])
-            self.assertEqual(self.found("--access-log", value).access_log, bool(paths))
+            self.assertEqual(bool(self.found("--access-log", value).logs), bool(paths))
         self.assertFalse(os.path.exists(path))
         self.assertEqual(
             self.refused("--access-log", "/no/such/log", places=PLACES),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 from twisted_pipe.filters.base import between, option
@@ -25,6 +27,8 @@ class Brotli(Compress):
     @ivar quality: 0 is fastest, 11 smallest. Default 5.
     @ivar lgwin: the binary logarithm of the window. Default 19, 512 KiB; the library's own, 22, makes text less than 1% smaller.
     """
+
+    content_coding: ClassVar[str] = "br"
 
     quality: int = option(
         between(0, 11, parse_count), default=5, help="how hard to compress: 0 is fastest, 11 smallest"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
+from typing import ClassVar
 
 import attrs
 
@@ -60,6 +61,8 @@ class Gunzip(Decompress):
     @ivar format: what the data is; C{"auto"}, the default, is gzip or zlib, which differ in their first byte. Raw data has no
         checksum, so not every damage to it is found.
     """
+
+    decoded_coding: ClassVar[str] = "gzip"
 
     format: str = option(
         one_of("auto", "gzip", "zlib", "raw"), default="auto", help="what the data is; auto is gzip or zlib"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
+from typing import ClassVar
 
 import attrs
 
@@ -23,6 +24,8 @@ class Gzip(Compress):
 
     @ivar level: 1 is fastest, 9 smallest. Default 6.
     """
+
+    content_coding: ClassVar[str] = "gzip"
 
     level: int = option(between(1, 9, parse_count), default=6, help="how hard to compress: 1 is fastest, 9 smallest")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 from twisted_pipe.filters.compression import Decompress, Format
@@ -60,6 +62,8 @@ class Unbrotli(Decompress):
 
     The format has no checksum, so not every damage is found.
     """
+
+    decoded_coding: ClassVar[str] = "br"
 
     def _choose(self, first: int) -> Format:
         return _BROTLI

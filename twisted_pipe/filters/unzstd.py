@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import ClassVar
 
 import attrs
 
@@ -30,6 +31,8 @@ class Unzstd(Decompress):
 
     @ivar window_log_max: the binary logarithm of the largest window. Default 23.
     """
+
+    decoded_coding: ClassVar[str] = "zstd"
 
     window_log_max: int = option(
         between(10, 31, parse_count),

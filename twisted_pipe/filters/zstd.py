@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import ClassVar
 
 import attrs
 
@@ -27,6 +28,8 @@ class Zstd(Compress):
 
     @ivar level: 1 is fastest, 19 smallest. Default 3.
     """
+
+    content_coding: ClassVar[str] = "zstd"
 
     level: int = option(between(1, 19, parse_count), default=3, help="how hard to compress: 1 is fastest, 19 smallest")
 

@@ -76,14 +76,15 @@ class Spiller:
         return written
 
     def _did_write(self, count: int) -> None:
-        if not self._pipe.bytes_spilled and self._store is None:
+        pipe = self._pipe
+        if not pipe.bytes_spilled and self._store is None and not pipe.waits_for_downstream:
             _log.info(
                 "{pipe.name}: spill started: {held} wait for a slow client, the rest goes to {directory.path}",
                 pipe=self._owner,
-                held=format_size(self._pipe.memory_bytes),
+                held=format_size(pipe.memory_bytes),
                 directory=self.directory,
             )
-        self._pipe.did_spill(count)
+        pipe.did_spill(count)
 
     def _failed(self, error: OSError) -> None:
         self._pipe.spill_failed()

@@ -86,6 +86,7 @@ class Exchange(ExchangeRecord):
         try:
             self.uri = uri = normal_path(head.target.path)
         except BadTarget as error:
+            client.keep = False  # as of any request that is malformed
             self._turn_away(400, f"client: {error}", rest)
             return
         route, self.captures = site.routes.find(uri)

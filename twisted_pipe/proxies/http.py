@@ -6,7 +6,7 @@ The HTTP proxy: for each client a connection (L{twisted_pipe.proxies.http_client
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -80,6 +80,10 @@ class AccessLog:
     file: LogFile
 
 
+#: What makes a line of an exchange, and what takes it, for each log.
+Writers = list[tuple[Callable[[ExchangeRecord], bytes], Callable[[bytes], None]]]
+
+
 @implementer(IPipeProtocol, ISocketFactory)
 class HttpProxy(ServerFactory):
     """
@@ -97,6 +101,7 @@ class HttpProxy(ServerFactory):
     @ivar head_limits: of requests.
     @ivar server_name: who says so on pages of our own; C{server_line} its field C{Server}, empty for none.
     @ivar hostname: of this machine.
+    @ivar logs: of exchanges whose settings name none.
     """
 
     noisy = False
@@ -108,6 +113,7 @@ class HttpProxy(ServerFactory):
         spill: SpillDirectory,
         client: ClientSettings = ClientSettings(),
         logs: Sequence[AccessLog] = (),
+        open_log: Callable[[Any], AccessLog] | None = None,
         server_name: bytes = b"twisted_pipe",
     ) -> None:
         self.sites = sites
@@ -115,7 +121,9 @@ class HttpProxy(ServerFactory):
         self.spill = spill
         self.client_settings = client
         self.logs = tuple(logs)
-        self._logs = [(log.form.line, log.file.write) for log in logs]
+        self._open_log = open_log
+        self._files = {log.file for log in logs}
+        self._writers: dict[int, Writers] = {}  # by the identity of settings, which live as long as this
         self.server_name = server_name
         self.server_line = b"Server: " + server_name if server_name else b""
         self.hostname = socket.gethostname()
@@ -176,14 +184,27 @@ class HttpProxy(ServerFactory):
             totals.failed += 1
         if exchange.attempts:
             totals.retries += len(exchange.attempts)
-        if exchange.settings.access_log:
-            for line, write in self._logs:
-                write(line(exchange))
+        writers = self._writers.get(id(exchange.settings))
+        if writers is None:
+            writers = self._writers_of(exchange.settings)
+        for line, write in writers:
+            write(line(exchange))
+
+    def _writers_of(self, settings: HttpSettings) -> Writers:
+        """What makes a line, and what takes it, of each log of C{settings}."""
+        logs: Sequence[AccessLog] = ()
+        if settings.logs is None:
+            logs = self.logs
+        elif self._open_log is not None:
+            logs = [self._open_log(place) for place in settings.logs]
+        self._files.update(log.file for log in logs)
+        made = self._writers[id(settings)] = [(log.form.line, log.file.write) for log in logs]
+        return made
 
     def flush_logs(self) -> None:
         """A client's connection is about to be closed: whoever sees that finds its lines."""
-        for log in self.logs:
-            log.file.flush()
+        for file in self._files:
+            file.flush()
 
     def complain(self, exchange: ExchangeRecord, why: str) -> None:
         """A line in the error log: what went wrong, for whom, with what (nginx's shape)."""

@@ -151,7 +151,15 @@ class HttpClient:
     def gone(self) -> bool:
         """Whether the connection has broken off."""
         source = self.source
-        return self.wire.gone if source is None else source.failed is not None or not source.open
+        if source is None:
+            return self.wire.gone  # type: ignore[no-any-return]
+        if source.failed is not None or not source.open:
+            return True
+        try:
+            source.socket.getpeername()
+        except OSError:  # a pipe that read it has met a reset
+            return True
+        return False
 
     @property
     def transport(self) -> Any:

@@ -3,21 +3,22 @@ Which filters the bodies of one exchange pass, and what they do to the head.
 
 A byte filter knows nothing of heads; what HTTP has to know of it is declared on its class (L{twisted_pipe.filters.base.PipeFilter}):
 C{content_coding}, the coding that it produces, or C{decoded_coding}, the one that it takes off. From that follow the fields
-C{Content-Encoding}, C{Vary} and C{ETag}, and whether the filter is used at all: a client gets only what it accepts, and nothing is coded
-twice. C{Content-Length} and the framing are the proxy's (RFC 9110, section 8; nginx C{gzip}).
+C{Content-Encoding}, C{Vary} and C{ETag}, and whether the filter is used at all: a client gets only what it accepts, nothing is coded
+twice, and C{no-transform} is obeyed. A filter without a coding is for plain bodies, and is not used for coded ones.
+C{Content-Length} and the framing are the proxy's (RFC 9110, section 8; nginx C{gzip}).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from twisted_pipe.http.forwarding import without
-from twisted_pipe.http.head import ResponseHead
-from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter
+from twisted_pipe.http.message import Head, RequestHead, ResponseHead
+from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter, OnFailure
 from twisted_pipe.proxies.built_filters import build_filters
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ __all__ = ["Chosen", "accepts_coding", "choose_filters", "matches_type", "reques
 #: Parts of something, or nothing: no filter may see them as the whole.
 _NOT_WHOLE = frozenset({204, 206, 304})
 _CODED = frozenset({b"content-length", b"accept-ranges", b"content-md5", b"digest", b"repr-digest", b"content-digest"})
-_QUALITY = re.compile(rb"q[ \t]*=[ \t]*([01](?:\.[0-9]{0,3})?)", re.IGNORECASE)
+_REFUSED = re.compile(rb";[ \t]*q=0(?:\.0{0,3})?[ \t]*(?:;|$)")
+_ALIASES = {b"x-gzip": b"gzip", b"x-compress": b"compress"}  # RFC 9110, section 8.4.1
 _COMPRESSIBLE = ("text/*", "application/json", "application/javascript", "application/xml", "image/svg+xml")
 
 
@@ -37,7 +39,7 @@ _COMPRESSIBLE = ("text/*", "application/json", "application/javascript", "applic
 class Chosen:
     """
     @ivar filters: new, in order.
-    @ivar lines: the fields of the response as they are then.
+    @ivar lines: the fields of the message as they are then.
     """
 
     filters: list[NamedFilter]
@@ -60,48 +62,49 @@ def accepts_coding(accepted: bytes | None, coding: bytes) -> bool:
     """
     wildcard = False
     for part in (accepted or b"").lower().split(b","):
-        name, _, parameters = part.partition(b";")
-        name = name.strip(b" \t")
-        quality = _QUALITY.search(parameters)
-        good = quality is None or float(quality[1]) > 0
-        if name == coding:
+        name = part.partition(b";")[0].strip(b" \t")
+        good = _REFUSED.search(part) is None
+        if _ALIASES.get(name, name) == coding:
             return good
         if name == b"*":
             wildcard = good
     return wildcard
 
 
-def request_filters(exchange: Exchange) -> list[NamedFilter]:
+def request_filters(exchange: Exchange) -> Chosen:
     """
-    New filters for the request's body.
+    New filters for the request's body, and its fields as they change them.
 
     @raise twisted_pipe.errors.FilterFailed: one cannot be built, and is not to be bypassed.
     """
-    uses = exchange.settings.request_filters
-    media_type = _media_type(exchange.request_header(b"content-type"))
-    factories = [use.factory for use in uses if matches_type(use.types, media_type)]
-    return build_filters(factories, _context(exchange, Direction.REQUEST), exchange.client.name) if factories else []
+    head: RequestHead = exchange.head
+    return _choose(exchange, Direction.REQUEST, exchange.settings.request_filters, head, head.lines)
 
 
 def choose_filters(exchange: Exchange, response: ResponseHead, lines: list[bytes]) -> Chosen:
     """
-    New filters for the response's body, and its head as they change it.
+    The same for the response's.
 
     @raise twisted_pipe.errors.FilterFailed: as L{request_filters}.
     """
-    uses = exchange.settings.response_filters
-    if not uses or response.status in _NOT_WHOLE:
+    if response.status in _NOT_WHOLE:
         return Chosen([], lines)
-    media_type = _media_type(response.get(b"content-type"))
+    return _choose(exchange, Direction.RESPONSE, exchange.settings.response_filters, response, lines)
+
+
+def _choose(
+    exchange: Exchange, direction: Direction, uses: Sequence[FilterUse], head: Head, lines: list[bytes]
+) -> Chosen:
+    media_type = _media_type(head.get(b"content-type"))
     factories: list[IPipeFilterFactory] = []
     for use in uses:
         if matches_type(_types(use), media_type):
-            wanted, lines = _coded(use, exchange, response, lines)
+            wanted, lines = _coded(use.factory, exchange, direction, head, lines)
             if wanted:
-                factories.append(use.factory)
+                factories.append(_trusted(use.factory))
     if not factories:
         return Chosen([], lines)
-    filters = build_filters(factories, _context(exchange, Direction.RESPONSE), exchange.client.name)
+    filters = build_filters(factories, _context(exchange, direction), exchange.client.name)
     return Chosen(filters, [_weak(line) for line in without(lines, _CODED)])
 
 
@@ -116,26 +119,37 @@ def _coding(factory: IPipeFilterFactory, which: str) -> bytes:
     return found.encode()
 
 
+def _trusted(factory: Any) -> IPipeFilterFactory:
+    """Without a coding that the head has announced nobody could read the body: such a filter is never bypassed."""
+    announced = _coding(factory, "content_coding") or _coding(factory, "decoded_coding")
+    found: IPipeFilterFactory = attrs.evolve(factory, on_failure=OnFailure.ABORT) if announced else factory
+    return found
+
+
 def _coded(
-    use: FilterUse, exchange: Exchange, response: ResponseHead, lines: list[bytes]
+    factory: IPipeFilterFactory, exchange: Exchange, direction: Direction, head: Head, lines: list[bytes]
 ) -> tuple[bool, list[bytes]]:
-    """Whether the filter of C{use} is wanted here, and the fields that say what it does."""
-    produced, removed = _coding(use.factory, "content_coding"), _coding(use.factory, "decoded_coding")
+    """Whether C{factory} is wanted here, and the fields that say what it does."""
+    produced, removed = _coding(factory, "content_coding"), _coding(factory, "decoded_coding")
     present = _codings_of(lines)
-    if removed:
-        if present[-1:] != [removed]:
-            return False, lines
-        rest = present[:-1]
-        lines = without(lines, frozenset({b"content-encoding"}))
-        return True, [*lines, b"Content-Encoding: " + b", ".join(rest)] if rest else lines
-    if not produced:
+    if not (produced or removed):
         return not present, lines  # it wants the text, not a coding of it
-    if present or b"no-transform" in (response.get_list(b"cache-control") or b"").lower():
+    if b"no-transform" in (head.get_list(b"cache-control") or b"").lower():
+        return False, lines  # RFC 9110, section 7.7
+    if removed:
+        return (True, _with_codings(lines, present[:-1])) if present[-1:] == [removed] else (False, lines)
+    if present:
         return False, lines
-    lines = _varying(lines)
-    if not accepts_coding(exchange.request_header(b"accept-encoding"), produced):
-        return False, lines
-    return True, [*lines, b"Content-Encoding: " + produced]
+    if direction is Direction.RESPONSE:
+        lines = _varying(lines)
+        if not accepts_coding(exchange.request_header(b"accept-encoding"), produced):
+            return False, lines
+    return True, _with_codings(lines, [produced])
+
+
+def _with_codings(lines: list[bytes], codings: list[bytes]) -> list[bytes]:
+    lines = without(lines, frozenset({b"content-encoding"}))
+    return [*lines, b"Content-Encoding: " + b", ".join(codings)] if codings else lines
 
 
 def _codings_of(lines: list[bytes]) -> list[bytes]:
@@ -144,7 +158,7 @@ def _codings_of(lines: list[bytes]) -> list[bytes]:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-encoding":
             found += [part.strip(b" \t").lower() for part in value.split(b",")]
-    return [coding for coding in found if coding and coding != b"identity"]
+    return [_ALIASES.get(coding, coding) for coding in found if coding and coding != b"identity"]
 
 
 def _varying(lines: list[bytes]) -> list[bytes]:

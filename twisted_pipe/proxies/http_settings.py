@@ -97,11 +97,12 @@ class FilterUse:
     A filter on a route.
 
     @ivar factory: configured.
-    @ivar types: media types whose bodies pass it, lower case: C{text/html}, C{text/*}, C{*/*}.
+    @ivar types: media types whose bodies pass it, lower case: C{text/html}, C{text/*}, C{*/*}. Empty: all, or of a filter that
+        compresses what can be compressed.
     """
 
     factory: IPipeFilterFactory
-    types: tuple[str, ...] = ("*/*",)
+    types: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -187,7 +188,7 @@ class HttpSettings:
     @ivar intercept_errors: whether an upstream's own responses of 300 and more are replaced where there is a page for them.
     @ivar error_pages: by status.
     @ivar tries: how often a request is tried at most, if it may be repeated; 0: on every server once.
-    @ivar access_log: whether requests are written to the log.
+    @ivar logs: where requests are written, as C{HttpProxy}'s C{open_log} knows it; None: to the proxy's own logs.
     """
 
     limits: PipeLimits = attrs.field(factory=PipeLimits)
@@ -209,7 +210,7 @@ class HttpSettings:
     intercept_errors: bool = False
     error_pages: Mapping[int, ErrorPage] = attrs.field(factory=dict)
     tries: int = 0
-    access_log: bool = True
+    logs: tuple[Any, ...] | None = None
     #: of a response's head
     head_limits: HeadLimits = attrs.field(init=False, repr=False, eq=False)
     #: whether a response goes out as it came, but for its framing

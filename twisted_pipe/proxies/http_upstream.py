@@ -422,7 +422,8 @@ class HttpUpstream:
             self._deadline.restart(now)
         source = connection.source
         if source is not None and source.readable:
-            connection.socket_ready()  # the last read took all that it asked for: there may be more, or nothing
+            # the last read took all that it asked for: there may be more, or nothing. Not now: the response may still be lent
+            source.reactor.loop.post(source)
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle for longest; False if none may be idle."""

@@ -14,7 +14,6 @@ import attrs
 
 from twisted_pipe.errors import Cancelled, FilterFailed, PipeError, Side, TimedOut
 from twisted_pipe.http.head import Framing, RequestHead
-from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.outcome import PipeOutcome
@@ -168,10 +167,11 @@ class RequestBody:
         client, head = exchange.client, exchange.head
         client.stop_waiting()
         try:
-            filters: list[NamedFilter] = request_filters(exchange)
+            chosen = request_filters(exchange)
         except FilterFailed as error:
             exchange.refuse(500, error.describe("client", "upstream"))
             return
+        filters, head.lines = chosen.filters, chosen.lines
         self._chunked_out = bool(filters) or head.framing is Framing.CHUNKED
         if self._parts:
             # begin anew, with everything that came of it

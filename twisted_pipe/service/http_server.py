@@ -24,7 +24,7 @@ class HttpServer:
     @ivar sites: what a request's host chooses among.
     @ivar client: what clients may do to their connections.
     @ivar purpose: what is done with requests, for the log.
-    @ivar logs: where requests are logged.
+    @ivar logs: where requests are logged, of all sites together.
     @ivar spills: whether anything may be written to disk.
     """
 
@@ -36,8 +36,12 @@ class HttpServer:
     spills: bool = True
 
     def build(self, parts: ServiceParts) -> Any:
-        logs = [AccessLog(place.form, parts.logs.open(place)) for place in self.logs]
-        return HttpProxy(self.sites, parts.reactor, parts.spill, self.client, logs)
+        def open_log(place: AccessLogPlace) -> AccessLog:
+            return AccessLog(place.form, parts.logs.open(place))
+
+        for place in self.logs:
+            open_log(place)  # one that cannot be is told now, and not when the first request is logged
+        return HttpProxy(self.sites, parts.reactor, parts.spill, self.client, open_log=open_log)
 
     def describe(self, spill: SpillDirectory) -> str:
         return f"{self.purpose}; spill in {spill.path}" if self.spills else f"{self.purpose}; no spill"

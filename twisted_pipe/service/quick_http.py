@@ -59,7 +59,7 @@ def quick_http(
         )
     logs = _logs(values)
     upstream = HttpUpstream(group, reactor)
-    settings = _settings(values, bool(logs))
+    settings = _settings(values, logs)
     route = Route(action=ProxyTo(upstream=upstream), settings=settings, prefix=b"/")
     site = Site(name="", routes=RouteTable(prefixes={b"/": route}), settings=settings)
     servers = ", ".join(server.name for server in group.servers)
@@ -74,7 +74,7 @@ def quick_http(
     return server, upstream
 
 
-def _settings(values: OptionValues, logged: bool) -> HttpSettings:
+def _settings(values: OptionValues, logs: tuple[AccessLogPlace, ...]) -> HttpSettings:
     limits = values.limits(_READ_TIMEOUT)
     rate = values.size("upload-rate")
     return HttpSettings(
@@ -84,7 +84,7 @@ def _settings(values: OptionValues, logged: bool) -> HttpSettings:
         send_timeout=values.time("send-timeout"),
         response_filters=tuple(FilterUse(factory=each) for each in values.filters("filter")),
         request_filters=tuple(FilterUse(factory=each) for each in values.filters("request-filter")),
-        access_log=logged,
+        logs=logs,
     )
 
 

@@ -58,7 +58,7 @@ class SettingsTests(ConfigCase):
     def test_defaults(self) -> None:
         found = self.settings("")
         self.assertEqual(found.request_limits.read_timeout, 0)
-        self.assertEqual(found, HttpSettings(request_limits=found.request_limits, access_log=False))
+        self.assertEqual(found, HttpSettings(request_limits=found.request_limits, logs=()))
 
     def test_bounds(self) -> None:
         found = self.settings(
@@ -101,7 +101,7 @@ class SettingsTests(ConfigCase):
             'request_filters = "hexdump"\n'
         )
         upper, gzip = found.response_filters
-        self.assertEqual((upper.factory.name, upper.types), ("upper", ("*/*",)))
+        self.assertEqual((upper.factory.name, upper.types), ("upper", ()))
         self.assertEqual((gzip.factory.name, gzip.types), ("gzip", ("text/*", "application/json")))
         configured: Any = gzip.factory
         self.assertEqual(dict(configured.values), {"level": 9})
@@ -429,15 +429,14 @@ class LogTests(ConfigCase):
             [(self.path("a.log"), "combined"), (self.path("b.log"), "json"), ("stdout", "combined")],
         )
         routes = server.sites.find(b"").routes
-        logged = [found.settings.access_log for found, _ in (routes.find(b"/"), routes.find(b"/x")) if found]
+        logged = [bool(found.settings.logs) for found, _ in (routes.find(b"/"), routes.find(b"/x")) if found]
         self.assertEqual(logged, [True, False])
 
     def test_of_one_address(self) -> None:
-        """Its servers write to the same logs, or to none."""
+        """Each of its servers, and each route, has logs of its own."""
         other = SERVER + 'names = "b"\n'
-        (line,) = self.mistakes(SERVER + 'access_log = "a"\n' + ROUTE + other + 'access_log = "b"\n' + ROUTE)
-        self.assertEqual(
-            line, "servers[1].access_log: 'b': must be \"off\" or the logs of servers[0], on the same address"
-        )
-        server = self.http(SERVER + ROUTE + other + 'access_log = "b"\n' + ROUTE)
-        self.assertEqual([each.path for each in server.logs], [self.path("b")])
+        server = self.http(SERVER + 'access_log = "a"\n' + ROUTE + other + 'access_log = "b"\n' + ROUTE)
+        self.assertEqual([each.path for each in server.logs], [self.path("a"), self.path("b")])
+        for host, path in ((b"a", "a"), (b"b", "b")):
+            (log,) = server.sites.find(host).settings.logs
+            self.assertEqual(log.path, self.path(path))

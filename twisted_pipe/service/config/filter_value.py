@@ -83,6 +83,7 @@ HttpFilter = Annotated[
         "FILTER for media types",
         _http_filter,
         "a FILTER, as a table also with `types`, media types whose bodies pass it: "
-        '`{ name = "gzip", types = ["text/*", "application/json"] }`; default: all',
+        '`{ name = "gzip", types = ["text/*", "application/json"] }`; default: all, or what can be compressed for a filter '
+        "that compresses",
     ),
 ]

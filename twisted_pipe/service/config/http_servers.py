@@ -12,7 +12,6 @@ import attrs
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.http.routing import SiteTable
 from twisted_pipe.proxies.http_settings import ClientSettings, Site
-from twisted_pipe.service.access_log import AccessLogPlace
 from twisted_pipe.service.config.addresses import Address, Addresses
 from twisted_pipe.service.config.http_sites import MadeSite
 from twisted_pipe.service.config.layers import Layers
@@ -51,17 +50,14 @@ def http_servers(addresses: Addresses, made: Sequence[MadeSite | None], defaults
         default = _check(address, tables, defaults, addresses.problems)
         key = tuple(id(each) for each in tables)
         here = [sites[each] for each in key if each in sites]
-        logs = _logs(here, addresses.problems)
         if key in built:
             built[key] = attrs.evolve(built[key], listeners=(*built[key].listeners, address.listener))
         elif len(here) == len(tables) and not addresses.problems:
-            built[key] = _build(address, here, default, logs)
+            built[key] = _build(address, here, default)
     yield from built.values()
 
 
-def _build(
-    address: Address, here: Sequence[MadeSite], default: HttpServerTable, logs: tuple[AccessLogPlace, ...]
-) -> HttpServer:
+def _build(address: Address, here: Sequence[MadeSite], default: HttpServerTable) -> HttpServer:
     table: SiteTable[Site] = SiteTable()
     for each in here:
         table.add(each.table.names, each.site, each.table is default)
@@ -71,8 +67,8 @@ def _build(
         sites=table,
         client=_client(layers),
         purpose="serves http for " + "; ".join(_described(each.table) for each in here),
-        logs=logs,
-        spills=any(settings.settings.limits.file_size for each in here for settings in each.settings),
+        logs=tuple(dict.fromkeys(log for each in here for settings in each.settings for log in settings.logs or ())),
+        spills=any(settings.limits.file_size for each in here for settings in each.settings),
     )
 
 
@@ -125,15 +121,3 @@ def _check_names(tables: Sequence[HttpServerTable], problems: Problems) -> None:
                 where = (*table.where, "names", place) if table.names else (*table.where, "names")
                 problems.add(where, "must be a name that no other server on the address has")
 
-
-def _logs(sites: Sequence[MadeSite], problems: Problems) -> tuple[AccessLogPlace, ...]:
-    """The access logs of the virtual servers of an address, which share them."""
-    shared: tuple[AccessLogPlace, ...] = ()
-    for site in sites:
-        for settings in site.settings:
-            shared = shared or settings.logs
-            if settings.logs and settings.logs != shared:
-                problems.add(
-                    settings.where, f'must be "off" or the logs of {dotted(sites[0].table.where)}, on the same address'
-                )
-    return shared

@@ -27,7 +27,7 @@ from twisted_pipe.service.config.model import (
 from twisted_pipe.service.config.problems import Problems, Skip
 from twisted_pipe.service.refusal import reason_of
 
-__all__ = ["LARGEST_PAGE", "HttpSettingsMaker", "MadeSettings"]
+__all__ = ["LARGEST_PAGE", "HttpSettingsMaker"]
 
 LARGEST_PAGE = MIB  #: bytes of an error page, which is kept in memory
 
@@ -50,19 +50,6 @@ _DEFAULTS = HttpSettings()
 
 
 @attrs.frozen
-class MadeSettings:
-    """
-    @ivar settings: for the proxy.
-    @ivar logs: where requests are logged.
-    @ivar where: where the file says so.
-    """
-
-    settings: HttpSettings
-    logs: tuple[AccessLogPlace, ...]
-    where: Path
-
-
-@attrs.frozen
 class HttpSettingsMaker:
     """
     @ivar problems: where what is wrong is said.
@@ -72,7 +59,7 @@ class HttpSettingsMaker:
     problems: Problems
     resolve: Callable[[str], str]
 
-    def make(self, layers: Layers, captures: Collection[str] = ()) -> MadeSettings:
+    def make(self, layers: Layers, captures: Collection[str] = ()) -> HttpSettings:
         """
         @param captures: what templates may use besides variables.
         @raise Skip: something is wrong with them; all of it has been reported.
@@ -85,7 +72,7 @@ class HttpSettingsMaker:
         logs = attempt(self._logs, layers.get("access_log") or ())
         if limits is None or request_headers is None or response_headers is None or error_pages is None or logs is None:
             raise Skip
-        made = HttpSettings(
+        return HttpSettings(
             limits=limits,
             # a client's silence is client_body_timeout's business
             request_limits=attrs.evolve(
@@ -96,11 +83,10 @@ class HttpSettingsMaker:
             error_pages=error_pages,
             response_filters=_filters(layers.get("filters") or ()),
             request_filters=_filters(layers.get("request_filters") or ()),
-            access_log=bool(logs),
+            logs=logs,
             **layers.fields(_TAKEN),
             **_converted(layers),
         )
-        return MadeSettings(made, logs, layers.where("access_log"))
 
     def template(self, text: str, where: Path, captures: Collection[str]) -> Template:
         """
@@ -172,8 +158,7 @@ def _converted(layers: Layers) -> dict[str, Any]:
 
 def _filters(given: Sequence[FilterGiven]) -> tuple[FilterUse, ...]:
     return tuple(
-        FilterUse(factory=each.factory) if each.types is None else FilterUse(factory=each.factory, types=each.types)
-        for each in given
+        FilterUse(factory=each.factory, types=each.types or ()) for each in given
     )
 
 

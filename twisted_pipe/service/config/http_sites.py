@@ -9,9 +9,9 @@ from typing import TypeVar
 import attrs
 
 from twisted_pipe.http.routing import RouteTable, SiteTable
-from twisted_pipe.proxies.http_settings import Action, Answer, ProxyTo, Redirect, Route, Site
+from twisted_pipe.proxies.http_settings import Action, Answer, HttpSettings, ProxyTo, Redirect, Route, Site
 from twisted_pipe.service.config import model
-from twisted_pipe.service.config.http_settings import HttpSettingsMaker, MadeSettings
+from twisted_pipe.service.config.http_settings import HttpSettingsMaker
 from twisted_pipe.service.config.keys import keys_of
 from twisted_pipe.service.config.layers import Layers
 from twisted_pipe.service.config.problems import Problems, Skip, dotted
@@ -36,7 +36,7 @@ class MadeSite:
     table: model.HttpServerTable
     layers: Layers
     site: Site
-    settings: tuple[MadeSettings, ...]
+    settings: tuple[HttpSettings, ...]
 
 
 @attrs.frozen
@@ -69,11 +69,11 @@ class SiteMaker:
         site = Site(
             name=table.names[0] if table.names else "",
             routes=_route_table([(each, route) for each, route, _ in made]),
-            settings=own.settings,
+            settings=own,
         )
         return MadeSite(table, layers, site, (own, *(settings for _, _, settings in made)))
 
-    def _route(self, table: model.RouteTable, layers: Layers, own: MadeSettings | None) -> tuple[Route, MadeSettings]:
+    def _route(self, table: model.RouteTable, layers: Layers, own: HttpSettings | None) -> tuple[Route, HttpSettings]:
         """
         @param layers: the server's.
         @param own: its settings.
@@ -87,7 +87,7 @@ class SiteMaker:
         if settings is None or action is None or not can_be:
             raise Skip
         prefix = table.prefix or table.exact or ""
-        return Route(action=action, settings=settings.settings, prefix=prefix.encode()), settings
+        return Route(action=action, settings=settings, prefix=prefix.encode()), settings
 
     def _check_keys(self, table: model.RouteTable) -> bool:
         """Which keys go together, and whether there can be such a path."""

@@ -61,8 +61,8 @@ file as JSON Schema, for editors.
 - A key given nearer wins whole: route, then server, then `[defaults.http]` or `[defaults.tcp]`, then the default below.
 - Paths are relative to the directory of the file.
 - A list of one may be written without brackets.
-- Several servers may listen on the same address if all of them speak http: they are its virtual servers, found by `names`. Their
-  `access_log`s are the same or `"off"`, and what holds for clients before a server is found is said in the default one.
+- Several servers may listen on the same address if all of them speak http: they are its virtual servers, found by `names`. What
+  holds for clients before a server is found is said in the default one.
 - Names are nginx's without `proxy_`. Where nginx has a name for both sides, the client's begins with `client_`.
 """
 
