@@ -87,6 +87,8 @@ class Client:
         self._pace = pace
         self._held = b""
         self._reads = 0
+        #: of the last body that came in chunks
+        self.trailers: list[bytes] = []
         #: called after each read
         self.watching: Callable[[], object] = lambda: None
 
@@ -157,8 +159,9 @@ class Client:
             yield from self._length_parts(size)
             if self._until(b"\r\n"):
                 raise Broken("a chunk does not end where it should")
-        if self._until(b"\r\n"):
-            raise Broken("there are trailers")
+        self.trailers = []
+        while line := self._until(b"\r\n"):
+            self.trailers.append(line)
 
     def _rest(self) -> Iterator[bytes]:
         data, self._held = self._held, b""

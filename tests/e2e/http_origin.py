@@ -39,8 +39,8 @@ def content(at: int, count: int) -> bytes:
     return _TWICE[start : start + min(count, PART)]
 
 
-def _yes(text: str) -> bool:
-    return text == "1"
+def _yes(text: str | bool) -> bool:
+    return text in ("1", True)
 
 
 @attrs.frozen(kw_only=True)
@@ -56,11 +56,15 @@ class Wish:
     @ivar stop: bytes of the body after which it breaks off; -1 for never.
     @ivar end: how: C{close}, C{reset}, or C{silence} until the other side closes.
     @ivar close: announce C{Connection: close}, and then do not close: who sends a second request has not heard it.
-    @ivar surplus: bytes behind the response that do not belong to it.
+    @ivar surplus: bytes behind a body of known length that do not belong to it.
     @ivar events: as many server-sent events, the clock's time in each, instead of the body.
     @ivar pause: seconds between two events, or between two parts of the body.
     @ivar early: answer without having read the request's body, and close.
-    @ivar buffering: the value of C{X-Accel-Buffering}.
+    @ivar buffering: the value of C{X-Accel-Buffering}; C{rate} that of C{X-Accel-Limit-Rate}.
+    @ivar hints: how many responses C{103} come before the response.
+    @ivar trailer: a field behind a chunked body.
+    @ivar deaf: seconds before it begins to read the request's body.
+    @ivar hangup: close the connection after the response, without having announced it.
     """
 
     size: int = attrs.field(default=0, converter=int)
@@ -70,12 +74,17 @@ class Wish:
     wait: float = attrs.field(default=0.0, converter=float)
     stop: int = attrs.field(default=-1, converter=int)
     end: str = "close"
-    close: bool = attrs.field(default="0", converter=_yes)
+    close: bool = attrs.field(default=False, converter=_yes)
     surplus: int = attrs.field(default=0, converter=int)
     events: int = attrs.field(default=0, converter=int)
     pause: float = attrs.field(default=0.0, converter=float)
-    early: bool = attrs.field(default="0", converter=_yes)
+    early: bool = attrs.field(default=False, converter=_yes)
     buffering: str = ""
+    rate: str = ""
+    hints: int = attrs.field(default=0, converter=int)
+    trailer: str = ""
+    deaf: float = attrs.field(default=0.0, converter=float)
+    hangup: bool = attrs.field(default=False, converter=_yes)
 
 
 @attrs.define(kw_only=True)
@@ -185,6 +194,7 @@ class Connection:
             self._sock.sendall(b"HTTP/1.1 403 Early\r\nContent-Length: 5\r\nConnection: close\r\n\r\nearly")
             seen.done = True
             return False
+        time.sleep(wish.deaf)
         body = self._take_body(seen, wish)
         time.sleep(wish.wait)
         if path.endswith("/upload"):
@@ -192,6 +202,8 @@ class Connection:
             self._sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
             seen.done = True
             return True
+        for _ in range(wish.hints):
+            self._sock.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
         self._sock.sendall(self._head(wish))
         if seen.method == "HEAD" or wish.status in (204, 304):
             seen.done = True
@@ -202,7 +214,7 @@ class Connection:
             self._send_body(wish, seen)
         seen.done = wish.stop < 0
         self._announced = wish.close
-        return wish.framing != "close" and wish.stop < 0
+        return wish.framing != "close" and wish.stop < 0 and not wish.hangup
 
     def _head(self, wish: Wish) -> bytes:
         kind = b"text/event-stream" if wish.events else b"application/octet-stream"
@@ -215,22 +227,28 @@ class Connection:
             lines.append(b"Connection: close")
         if wish.buffering:
             lines.append(b"X-Accel-Buffering: " + wish.buffering.encode())
+        if wish.rate:
+            lines.append(b"X-Accel-Limit-Rate: " + wish.rate.encode())
         return b"\r\n".join([*lines, b"", b""])
 
     def _send_body(self, wish: Wish, seen: Seen) -> None:
         until = wish.size if wish.stop < 0 else wish.stop
         while seen.sent < until:
             part = content(seen.sent, until - seen.sent)
-            self._sock.sendall(_chunks(part, wish.chunk) if wish.framing == "chunked" else part)
-            seen.sent += len(part)
+            sent = len(part)
+            if wish.framing == "chunked":
+                part = _chunks(part, wish.chunk)
+            if wish.surplus and seen.sent + sent == until:
+                part += b"x" * wish.surplus  # at once: what comes later may meet the next request
+            self._sock.sendall(part)
+            seen.sent += sent
             if wish.pause:
                 time.sleep(wish.pause)
         if wish.stop >= 0:
             self._break_off(wish)
         elif wish.framing == "chunked":
-            self._sock.sendall(b"0\r\n\r\n")
-        if wish.surplus:
-            self._sock.sendall(b"x" * wish.surplus)
+            trailer = f"X-Trailer: {wish.trailer}\r\n" if wish.trailer else ""
+            self._sock.sendall(f"0\r\n{trailer}\r\n".encode())
 
     def _break_off(self, wish: Wish) -> None:
         if wish.end == "reset":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from conftest import COMMAND, Running, free_port, wait_until
+from conftest import COMMAND, TWISTD, Running, free_port, wait_until
 from processes import anonymous_memory, cpu_seconds, nameless_files
 
 from twisted_pipe.net.splice import KEPT
@@ -145,11 +145,12 @@ class HttpProxy:
 
 @contextmanager
 def http_proxy(
-    directory: Path, origin: int | str, settings: str = "", routes: str = "", upstream: str = ""
+    directory: Path, origin: int | str, settings: str = "", routes: str = "", upstream: str = "", reactor: str = ""
 ) -> Iterator[HttpProxy]:
     """
     @param origin: a port of this machine, or an address.
     @param settings: more lines of the server; C{routes} more routes; C{upstream} more lines of the upstream.
+    @param reactor: of C{twistd}; else it is C{twisted-pipe}, on its own.
     """
     port = free_port()
     (directory / "spill").mkdir(parents=True)
@@ -163,10 +164,11 @@ def http_proxy(
             upstream=upstream,
         )
     )
+    command = [*TWISTD, f"--reactor={reactor}", "--pidfile=", "-n", "pipe"] if reactor else COMMAND
     log_file = directory / "pipe.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [*COMMAND, "--config", str(directory / "pipe.toml")],
+            [*command, "--config", str(directory / "pipe.toml")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -22,6 +22,7 @@ from conftest import MIB, peer
 from http_clients import Broken, Client, ScriptedOrigin
 from http_origin import content
 from http_proxy import HttpProxy, http_proxy
+from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 SETTINGS = """
@@ -170,6 +171,23 @@ async def test_a_kept_connection_that_the_origin_closed(tmp_path: Path) -> None:
             proxy.check_alive()
 
     await deferToThread(restart)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_origin_that_hangs_up(bench: Bench) -> None:
+    """It closes after each response, though it has not said so: whoever asks next does not notice."""
+
+    def ask() -> None:
+        with bench.client() as client:
+            for number in range(300):
+                framing = ("length", "chunked")[number % 2]
+                client.ask(f"/on/?size={number}&framing={framing}&hangup=1")
+                head = client.head()
+                assert head.status == 200, number
+                assert client.check_body(head) == number
+
+    await gatherResults([deferToThread(ask) for _ in range(4)])
+    await deferToThread(bench.proxy.check_clean)
 
 
 @pytest_twisted.ensureDeferred

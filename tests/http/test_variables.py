@@ -66,6 +66,11 @@ class Facts:
     response_headers: Mapping[bytes, bytes] = {}
     upstream_headers: Mapping[bytes, bytes] = {}
 
+    @property
+    def log_headers(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        headers = self.request_headers
+        return headers.get(b"authorization"), headers.get(b"referer"), headers.get(b"user-agent")
+
     def request_header(self, name: bytes) -> bytes | None:
         return self.request_headers.get(name)
 

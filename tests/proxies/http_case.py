@@ -1,6 +1,6 @@
 """
-An HTTP proxy between a client and an origin that are the test's, so that a test reads as a transcript: the client says, the origin gets,
-the origin says, the client gets.
+An HTTP proxy between a client and an origin that are the test's, so that a test reads as a transcript: the client says, the origin
+gets, the origin says, the client gets.
 
 The same transcripts are played on transports in memory (L{MemoryCase}) and on loopback sockets under a private C{epollet} reactor
 (L{SocketCase}). After each test the client goes, time passes, and nothing may be left.
@@ -16,18 +16,18 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionRefusedError
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
-from tests.net.fakes import MemoryTransport, Peer, WatchedSpill
+from tests.net.fakes import WatchedSpill
 from tests.net.loopback import Loopback
+from tests.proxies.http_messages import NOW, request
+from tests.proxies.http_wires import Attempt, Endpoint, Journal, Line, SocketSide
 from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.http.log_format import log_format
 from twisted_pipe.http.routing import RouteTable, SiteTable
@@ -55,248 +55,13 @@ SETTINGS = HttpSettings(
     via=b"",
 )
 CLIENT = ClientSettings(header_timeout=10, body_timeout=12, keepalive_timeout=40, lingering_timeout=5)
-NOW = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
-DATE = b"Date: Sun, 06 Nov 1994 08:49:37 GMT"
-THEIR_DATE = b"Date: Mon, 07 Nov 1994 00:00:00 GMT"
 LINE = '"$request" $status $body_bytes_sent $upstream_addr $upstream_status $retries $error'
 #: So that it is seen that every server is let go.
 COUNTING = BalancerPlugin("counting", "", "twisted_pipe.upstream.least_connections:LeastConnections")
 
 
-def request(method: str = "GET", target: str = "/", *lines: str, body: bytes | None = None, minor: int = 1) -> bytes:
-    """A request of a client; with C{body} of that length."""
-    head = [f"{method} {target} HTTP/1.{minor}", "Host: a.test", *lines]
-    if body is not None:
-        head.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*head, "", ""]).encode("latin-1") + (body or b"")
-
-
-def response(body: bytes = b"", *lines: str, status: str = "200 OK", length: bool = True) -> bytes:
-    """A response of an origin, as the client gets it if nothing is changed."""
-    head = [f"HTTP/1.1 {status}", THEIR_DATE.decode(), *lines]
-    if length:
-        head.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*head, "", ""]).encode("latin-1") + body
-
-
-def chunks(*bodies: bytes, trailers: bytes = b"") -> bytes:
-    """A chunked body."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(body), body) for body in bodies) + b"0\r\n" + trailers + b"\r\n"
-
-
-def unchunked(data: bytes) -> tuple[bytes, bytes | None]:
-    """The body in C{data}, as far as it goes; and what follows its last chunk, None if there is none."""
-    body = b""
-    while data:
-        size, _, data = data.partition(b"\r\n")
-        if not int(size, 16):
-            return body, data
-        body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
-    return body, None
-
-
-@attrs.frozen
-class Got:
-    """One response: its first line without version, its fields, and what follows."""
-
-    status: str
-    fields: list[bytes]
-    body: bytes
-
-    @property
-    def length(self) -> int:
-        (value,) = [line[15:] for line in self.fields if line.lower().startswith(b"content-length:")]
-        return int(value)
-
-
-def parsed(data: bytes) -> Got:
-    head, end, body = data.partition(b"\r\n\r\n")
-    line, *fields = head.split(b"\r\n")
-    if not end or line[:9] != b"HTTP/1.1 ":
-        raise AssertionError(f"no response: {data!r}")
-    return Got(line[9:].decode(), fields, body)
-
-
 def template(text: str) -> Template:
     return Template.compile("test", text)
-
-
-class Journal:
-    """
-    An access log.
-
-    @ivar lines: written so far.
-    @ivar seen: how many of them are in the file, for who looks.
-    """
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.seen = 0
-
-    def write(self, line: bytes) -> None:
-        self.lines.append(line.decode().rstrip("\n"))
-
-    def flush(self) -> None:
-        self.seen = len(self.lines)
-
-
-class Line(MemoryTransport):
-    """
-    A connection of the proxy's, and what the test does at the other end of it. What is said is delivered by C{case.settle}, while the
-    transport is not paused.
-
-    @ivar ended: whether the proxy has ended its sending cleanly.
-    @ivar reset: whether it has broken the connection off.
-    @ivar seen: at that time, how many lines of the access log were in the file.
-    """
-
-    def __init__(self, case: MemoryCase, protocol: Any, room: int = 1 << 30) -> None:
-        MemoryTransport.__init__(self, room)
-        self.case = case
-        self.protocol = protocol
-        self.inbox = b""
-        self.end: Callable[[], object] | None = None  # of what the test says
-        self.over = self.ended = self.reset = False
-        self.seen = -1
-        case.lines.append(self)
-        protocol.makeConnection(self)
-
-    def getPeer(self) -> Any:
-        return IPv4Address("TCP", "127.0.0.1", 4321)
-
-    def getHost(self) -> Any:
-        return IPv4Address("TCP", "127.0.0.1", 80)
-
-    # the test's end
-
-    def says(self, data: bytes) -> None:
-        """Send C{data}."""
-        self.inbox += data
-        self.case.settle()
-
-    def gets(self) -> bytes:
-        """What has come."""
-        self.case.settle()
-        data = self.take()
-        self.case.settle()
-        while more := self.take():
-            data += more
-            self.case.settle()
-        return data
-
-    def stalls(self) -> None:
-        """Read nothing any more."""
-        self.room = 1
-
-    def half_close(self) -> None:
-        self.end = self._half_closed
-        self.case.settle()
-
-    def _half_closed(self) -> None:
-        if IHalfCloseableProtocol.providedBy(self.protocol):
-            self.protocol.readConnectionLost()
-        else:
-            self.lose(ConnectionDone())
-
-    def close(self) -> None:
-        """Go cleanly."""
-        self.end = lambda: self.lose(ConnectionDone())
-        self.case.settle()
-
-    def break_off(self) -> None:
-        """Send a reset."""
-        self.inbox = b""
-        self.lose(ConnectionLost())
-        self.case.settle()
-
-    # the proxy's end
-
-    @property
-    def producing(self) -> bool:
-        return self.producerState == "producing" and not self.over
-
-    def write(self, data: bytes) -> None:
-        if not (self.disconnecting or self.over):
-            MemoryTransport.write(self, data)
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        MemoryTransport.registerProducer(self, producer, streaming)
-        if self.over:
-            producer.stopProducing()
-        elif self.io.tell() >= self.room:
-            producer.pauseProducing()
-
-    def _note(self) -> None:
-        if self.seen < 0:
-            self.seen = self.case.journal.seen
-
-    def loseWriteConnection(self) -> None:
-        MemoryTransport.loseWriteConnection(self)
-        self._note()
-        self.ended = True
-
-    def loseConnection(self) -> None:
-        if not self.over:
-            MemoryTransport.loseConnection(self)
-            self._note()
-
-    def abortConnection(self) -> None:
-        if not self.over:
-            MemoryTransport.abortConnection(self)
-            self._note()
-            self.clear()
-
-    def lose(self, why: Exception) -> None:
-        if not self.over:
-            self.over = self.disconnected = True
-            self.connected = False
-            producer = self.producer
-            if producer is not None:
-                producer.stopProducing()
-            self.protocol.connectionLost(Failure(why))
-
-    def turn(self) -> bool:
-        """What its reactor would do next; whether there was something."""
-        if self.over:
-            return False
-        if "abort" in self.ends:
-            self.reset = True
-            self.lose(ConnectionAborted())
-        elif self.disconnecting and self.producer is None:
-            self.ended = True
-            self.lose(ConnectionDone())
-        elif self.inbox and self.producing:
-            data, self.inbox = self.inbox[:65536], self.inbox[65536:]
-            self.protocol.dataReceived(data)
-        elif self.end is not None and self.producing:
-            end, self.end = self.end, None
-            end()
-        else:
-            return False
-        return True
-
-
-@attrs.define
-class Attempt:
-    """A connection that the proxy wants."""
-
-    server: str
-    factory: Any
-    answer: Deferred[Any]
-    cancelled: bool = False
-
-
-class Endpoint:
-    """Of one server."""
-
-    def __init__(self, case: MemoryCase, name: str) -> None:
-        self.case = case
-        self.name = name
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        attempt = Attempt(self.name, factory, Deferred(lambda _: setattr(attempt, "cancelled", True)))
-        self.case.attempts.append(attempt)
-        return attempt.answer
 
 
 class HttpCase(SynchronousTestCase):
@@ -318,7 +83,7 @@ class HttpCase(SynchronousTestCase):
         self.journal = Journal()
         self.logged: list[LogEvent] = []
         globalLogPublisher.addObserver(self.logged.append)  # type: ignore[arg-type]
-        self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)  # type: ignore[arg-type]
         path = self.mktemp()
         os.mkdir(path)
         self.spill = WatchedSpill(path)
@@ -400,7 +165,9 @@ class HttpCase(SynchronousTestCase):
 
     def complaints(self) -> list[str]:
         """Lines of the error log."""
-        return [str(formatEvent(event)) for event in self.logged if event["log_namespace"] == "twisted_pipe.proxies.http"]
+        return [
+            str(formatEvent(event)) for event in self.logged if event["log_namespace"] == "twisted_pipe.proxies.http"
+        ]
 
     def levels(self) -> list[LogLevel]:
         """How grave these are."""
@@ -417,10 +184,6 @@ class HttpCase(SynchronousTestCase):
         self.assertEqual([repr(each) for each in self.proxy.clients if each.state.value != "idle"], [])
         self.assertEqual(len(self.proxy.clients), clients)
         self.assertEqual(self.group.statistics(), dict.fromkeys(self.servers, 0))
-
-    def answers(self, client: Any) -> bytes:
-        """Have C{client} ask once more, by a connection that is kept alive at both ends, and the origin answer."""
-        raise NotImplementedError
 
     def go(self) -> None:
         """The clients go."""
@@ -499,7 +262,7 @@ class MemoryCase(HttpCase):
 
     def settle(self) -> None:
         for _ in range(100_000):
-            if not any([line.turn() for line in self.lines]):
+            if not sum(line.turn() for line in self.lines):
                 due = [call for call in self.clock.getDelayedCalls() if call.getTime() <= self.clock.seconds()]
                 if not due:
                     return
@@ -524,60 +287,6 @@ class MemoryCase(HttpCase):
         HttpCase.check_over(self)
         self.assertEqual([attempt for attempt in self.attempts if not attempt.cancelled], [])
         self.assertEqual([line for line in self.lines if not line.over], [])
-
-
-class SocketSide:
-    """A socket of the test's."""
-
-    def __init__(self, case: SocketCase, sock: socket.socket) -> None:
-        self.case = case
-        self.peer = Peer(sock)
-        self.unsaid = b""
-
-    def says(self, data: bytes) -> None:
-        self.unsaid += data
-        while True:
-            sent = self.peer.write(self.unsaid)
-            self.unsaid = self.unsaid[sent:]
-            self.case.settle()
-            if not (sent and self.unsaid):
-                return
-
-    def gets(self) -> bytes:
-        found = b""
-        for _ in range(1000):
-            self.case.settle()
-            more = self.peer.read()
-            if self.unsaid:
-                self.says(b"")
-            if not more and not select.select([self.case.engine.reactor.loop._epoll._fd], [], [], 0)[0]:
-                break
-            found += more
-        return found
-
-    def waits(self, count: int) -> bytes:
-        """C{count} bytes, which may need some turns."""
-        return self.case.engine.take(self.peer, count)
-
-    @property
-    def ended(self) -> bool:
-        return self.peer.ended
-
-    @property
-    def reset(self) -> bool:
-        return self.peer.reset
-
-    def half_close(self) -> None:
-        self.peer.half_close()
-        self.case.settle()
-
-    def close(self) -> None:
-        self.peer.close()
-        self.case.settle()
-
-    def break_off(self) -> None:
-        self.peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.close()
 
 
 class SocketCase(HttpCase):

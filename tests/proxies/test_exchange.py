@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
-from tests.proxies.http_case import (
-    DATE,
-    SETTINGS,
-    THEIR_DATE,
-    HttpCase,
-    MemoryCase,
-    SocketCase,
-    chunks,
-    parsed,
-    request,
-    response,
-    template,
-)
+from tests.proxies.http_case import HttpCase, MemoryCase, SocketCase, template
+from tests.proxies.http_messages import DATE, THEIR_DATE, chunks, parsed, request, response
 from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.http.routing import RouteTable
 from twisted_pipe.proxies.http_settings import (
@@ -73,7 +60,7 @@ class RequestHeadRules(HttpCase):
 
     def test_other_fields_and_the_target_are_passed_on_byte_for_byte(self) -> None:
         lines = ("uSeR-aGeNt:   x  ", "Cookie: a=1", "Cookie: b=2", "X-Latin: \xe4\xff", "Empty:")
-        first = request("GET", "/%41//b/./c?%7e&x=[]|\"", *lines)
+        first = request("GET", '/%41//b/./c?%7e&x=[]|"', *lines)
         asked = self.asked(first)
         self.assertEqual(asked, first)
 
@@ -130,9 +117,7 @@ class RequestHeadRules(HttpCase):
     def test_fields_are_set_added_and_removed(self) -> None:
         new = changes({"X-Two": "$remote_addr"}, (b"cookie",), X_One="$request_method $uri", User_Agent="")
         asked = self.asked(request("GET", "/a%20b", "Cookie: x", "user-agent: y", "x-one: z"), request_headers=new)
-        self.assertEqual(
-            asked, b"GET /a%20b HTTP/1.1\r\nHost: a.test\r\nX-One: GET /a b\r\nX-Two: 127.0.0.1\r\n\r\n"
-        )
+        self.assertEqual(asked, b"GET /a%20b HTTP/1.1\r\nHost: a.test\r\nX-One: GET /a b\r\nX-Two: 127.0.0.1\r\n\r\n")
 
     def test_host_is_set(self) -> None:
         asked = self.asked(request(), request_headers=changes(Host="b.test"))
@@ -140,9 +125,7 @@ class RequestHeadRules(HttpCase):
 
     def test_what_a_client_sends_makes_no_field(self) -> None:
         asked = self.asked(request("GET", "/a%0d%0aX-Evil:%201"), request_headers=changes(X_Path="$uri"))
-        self.assertEqual(
-            asked, b"GET /a%0d%0aX-Evil:%201 HTTP/1.1\r\nHost: a.test\r\nX-Path: /a  X-Evil: 1\r\n\r\n"
-        )
+        self.assertEqual(asked, b"GET /a%0d%0aX-Evil:%201 HTTP/1.1\r\nHost: a.test\r\nX-Path: /a  X-Evil: 1\r\n\r\n")
 
     def test_another_uri(self) -> None:
         def routes(upstream: HttpUpstream, settings: HttpSettings) -> RouteTable[Route]:
@@ -175,7 +158,9 @@ class ResponseHeadRules(HttpCase):
         self.assertEqual(self.answered(answer), response(b"hi", "X-Kept: 2"))
 
     def test_other_fields_are_passed_on_byte_for_byte(self) -> None:
-        answer = response(b"hi", "set-cookie:  a", "Set-Cookie: b", "X: \xe4\xff\t ", "Server: them", status="200 Fine!")
+        answer = response(
+            b"hi", "set-cookie:  a", "Set-Cookie: b", "X: \xe4\xff\t ", "Server: them", status="200 Fine!"
+        )
         self.assertEqual(self.answered(answer), answer)
 
     def test_a_date_is_added(self) -> None:
@@ -354,10 +339,10 @@ class BadResponseRules(HttpCase):
         self.assert_bad(b"SSH-2.0-OpenSSH\r\n", "does not begin with a status line")
 
     def test_two_framings(self) -> None:
-        self.assert_bad(response(b"hi", "Transfer-Encoding: chunked"), "both Content-Length and Transfer-Encoding")
+        self.assert_bad(response(b"hi", "Transfer-Encoding: chunked"), "Transfer-Encoding")
 
     def test_a_strange_coding(self) -> None:
-        self.assert_bad(response(b"", "Transfer-Encoding: gzip", length=False), "invalid `Transfer-Encoding`")
+        self.assert_bad(response(b"", "Transfer-Encoding: gzip", length=False), "Transfer-Encoding")
 
     def test_two_lengths(self) -> None:
         self.assert_bad(response(b"hi", "Content-Length: 3"), "Content-Length")
@@ -376,11 +361,12 @@ class BadResponseRules(HttpCase):
 
     def test_a_head_that_never_ends(self) -> None:
         client, origin = self.both(header_buffer_size=500)
-        origin.says(response(b"")[:-2])
-        for _ in range(29):
-            origin.says(b"A: 01234567890\r\n")
+        head, line = response(b"")[:-2], b"A: 0123456789\r\n"
+        origin.says(head)
+        for _ in range((500 - len(head)) // len(line)):
+            origin.says(line)
         self.assertEqual(client.gets(), b"")
-        origin.says(b"A: 01234567890\r\n")
+        origin.says(line)
         self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
 
     def test_a_large_body_behind_a_head_that_is_not(self) -> None:
@@ -486,7 +472,10 @@ class AnswerRules(HttpCase):
 
 
 class ErrorPageRules(HttpCase):
-    pages = {404: ErrorPage(body=b"nothing here"), 502: ErrorPage(body=b"sorry", content_type=b"text/plain", status=503)}
+    pages = {
+        404: ErrorPage(body=b"nothing here"),
+        502: ErrorPage(body=b"sorry", content_type=b"text/plain", status=503),
+    }
 
     def test_our_own_errors(self) -> None:
         client, origin = self.both(request("POST"), error_pages=self.pages)

@@ -7,20 +7,9 @@ from typing import Any
 
 import attrs
 
-from tests.proxies.http_case import (
-    LIMITS,
-    SIZE,
-    THEIR_DATE,
-    HttpCase,
-    Line,
-    MemoryCase,
-    SocketCase,
-    chunks,
-    parsed,
-    request,
-    response,
-    unchunked,
-)
+from tests.proxies.http_case import LIMITS, SIZE, HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_messages import THEIR_DATE, chunks, parsed, request, response, unchunked
+from tests.proxies.http_wires import Line
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
 from twisted_pipe.proxies import http_upstream
 from twisted_pipe.proxies.http_settings import FilterUse
@@ -139,9 +128,7 @@ class FramingRules(HttpCase):
         client, origin = self.both()
         trailers = b"X-Sum: 1\r\nContent-Length: 7\r\nX-Two: 2\r\n"
         origin.says(opened(CHUNKED) + chunks(b"abc", trailers=trailers))
-        self.assertEqual(
-            client.gets(), opened(CHUNKED) + b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n"
-        )
+        self.assertEqual(client.gets(), opened(CHUNKED) + b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n")
         self.assert_idle(1)
 
     def test_pipelined_large_ones(self) -> None:
@@ -233,6 +220,13 @@ class BrokenRules(HttpCase):
         client, origin = self.both()
         origin.says(opened() + b"abc")
         self.assertEqual(unchunked(parsed(client.gets()).body), (b"abc", None))
+        origin.break_off()
+        self.assert_broken(client, "upstream: Connection ")
+
+    def test_a_reset_of_such_a_one_for_an_old_client(self) -> None:
+        client, origin = self.both(request(minor=0))
+        origin.says(opened() + b"abc")
+        self.assertEqual(parsed(client.gets()).body, b"abc")
         origin.break_off()
         self.assert_broken(client, "upstream: Connection ")
 
@@ -369,13 +363,29 @@ class SlowClientRules(HttpCase):
         origin.says(response(b"", "Content-Length: 50000000", length=False))
         origin.says(b"x" * 30_000_000)
         self.advance(1)
-        (each,) = self.proxy.clients
         self.assertEqual(self.upstream.statistics().idle, 0)
         self.assertGreater(self.waiting(origin), 1_000_000)
         self.advance(25)
         self.assertEqual(len(self.proxy.clients), 0)
         self.assertRegex(self.journal.lines[0], "client: send timeout of 25 s expired$")
         self.assertEqual(self.proxy.statistics().bytes_spilled, 0)
+        client.break_off()
+
+    def test_the_origin_wants_no_buffering(self) -> None:
+        client, origin = self.stalled()
+        origin.says(response(b"", "X-Accel-Buffering: no", "Content-Length: 30000000", length=False))
+        origin.says(b"x" * 30_000_000)
+        self.advance(1)
+        self.assertEqual(self.spill.fds, [])
+        self.assertGreater(self.waiting(origin), 1_000_000)
+        client.break_off()
+
+    def test_or_wants_it(self) -> None:
+        client, origin = self.stalled(limits=attrs.evolve(LIMITS, buffering=False))
+        origin.says(response(b"", "X-Accel-Buffering: yes", "Content-Length: 30000000", length=False))
+        origin.says(b"x" * 30_000_000)
+        self.advance(1)
+        self.assertEqual(len(self.spill.fds), 1)
         client.break_off()
 
     def stalled(self, **changes: Any) -> Any:
@@ -525,6 +535,16 @@ class SlowClientMemoryTests(SlowClientRules, MemoryCase):
 
 
 class SlowClientSocketTests(SlowClientRules, SocketCase):
+    def test_the_log_says_what_a_client_got_that_went_in_the_middle(self) -> None:
+        client, origin = self.stalled()
+        origin.says(response(b"x" * 60_000))
+        self.advance(1)
+        self.assertEqual(self.upstream.statistics().idle, 1)
+        client.break_off()
+        self.assertEqual(len(self.journal.lines), 1)
+        sent = int(self.journal.lines[0].split()[4])
+        self.assertTrue(10_000 < sent < 60_000, sent)
+
     def stalled(self, **changes: Any) -> Any:
         return self.both(**changes)
 

@@ -52,14 +52,16 @@ class PipeFilter:
 
     @cvar judges_options: whether one is built as soon as it is configured, so that what its constructor refuses is refused then:
         options that make no sense together. It raises C{BadConfiguration} with the option's bare name, and knows no context yet.
-    @cvar content_coding: of bodies of HTTP, the coding that it produces, as C{Content-Encoding} names it: C{"gzip"}; empty for none.
+    @cvar content_coding: for bodies of HTTP: the coding that it produces, as C{Content-Encoding} names it; empty for none.
     @cvar decoded_coding: likewise the coding that it takes off.
+    @cvar any_coding: whether it is for bodies that are coded as well, because it does not look at what the bytes say.
     @ivar context: where this filter stands.
     """
 
     judges_options: ClassVar[bool] = False
     content_coding: ClassVar[str] = ""
     decoded_coding: ClassVar[str] = ""
+    any_coding: ClassVar[bool] = False
 
     context: FilterContext
 

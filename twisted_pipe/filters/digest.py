@@ -9,7 +9,7 @@ complete), and of a digest C{algorithm} and C{digest}.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from twisted.logger import Logger
@@ -34,6 +34,8 @@ class Count(PipeFilter):
     The seconds are those from the beginning of this direction to its end. Chunks are what the filter was given: the network, the
     pipe's buffers and the filters before decide how long they are.
     """
+
+    any_coding: ClassVar[bool] = True
 
     _bytes: int = attrs.field(default=0, init=False)
     _chunks: int = attrs.field(default=0, init=False)

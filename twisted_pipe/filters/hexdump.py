@@ -8,7 +8,7 @@ C{dump} as keys for observers that keep structure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from twisted.logger import Logger
@@ -43,6 +43,8 @@ class Hexdump(PipeFilter):
     @ivar bytes: dumped of each chunk, counted from its first. Default 256.
     @ivar total: dumped of one direction of a connection; after that it only passes through. Default 64 KiB.
     """
+
+    any_coding: ClassVar[bool] = True
 
     bytes: int = option(at_least(1, parse_size), default=256, help="how much of each chunk to dump", unit="bytes")
     total: int = option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from twisted_pipe.filters.base import PipeFilter
 from twisted_pipe.interfaces import FilterGenerator
 
@@ -10,6 +12,8 @@ __all__ = ["PassThrough"]
 
 class PassThrough(PipeFilter):
     """Hands every chunk on untouched, from a generator, as most filters do."""
+
+    any_coding: ClassVar[bool] = True
 
     def received(self, data: memoryview) -> FilterGenerator:
         yield data

@@ -19,7 +19,7 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from twisted.logger import Logger
@@ -70,6 +70,8 @@ class Tee(PipeFilter):
     @ivar buffer: bytes that are collected before they are written. Default 64 KiB; 0 writes each chunk at once.
     @ivar on_error: what happens when the file cannot be written: C{pass} (default) or C{abort}.
     """
+
+    any_coding: ClassVar[bool] = True
 
     path: str = option(_Path(), help="the file; may hold {direction}, {client}, {time} and {number}")
     max_size: int = option(parse_size, default=0, help="rename a file before it is larger; 0: never", unit="bytes")

@@ -13,7 +13,7 @@ reactor's clock is the wall clock and may jump.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 from twisted.internet.task import deferLater
@@ -43,6 +43,8 @@ class Throttle(PipeFilter):
     @ivar rate: bytes per second; has to be given.
     @ivar burst: bytes that may go at once at the start and after a pause. Default 0.
     """
+
+    any_coding: ClassVar[bool] = True
 
     rate: int = option(at_least(1, parse_size), help="the most to pass on, such as 100k", unit="bytes/s")
     burst: int = option(parse_size, default=0, help="what may go at once at the start and after a pause", unit="bytes")

@@ -2,11 +2,12 @@
 The field lines of a head: which are right, and which mean something to a proxy.
 
 llhttp (by httptools) is fast and strict about names and values. What it lets pass although two servers may read it differently is
-refused here: bare line ends, folded lines. The line before the fields is not its business: it knows a fixed list of methods, and HTTP has
-none. So it is always shown the same one.
+refused here: bare line ends, folded lines. The line before the fields is not its business: it knows a fixed list of methods, and
+HTTP has none. So it is always shown the same one.
 
-Nearly every line of a head has been seen before: the same server, the same types, the same browsers. What a line is, once found out, is
-remembered, so llhttp only sees what is new. Of lines that carry a secret, or that never come twice, nothing is remembered.
+Nearly every line of a head has been seen before: the same server, the same types, the same browsers. What a line is, once found
+out, is remembered, so llhttp only sees what is new. Of lines that carry a secret, or that never come twice, nothing is
+remembered.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """
 The heads that we send: a request toward an upstream, a response toward a client.
 
-What was received stays as it was, but for the fields of one connection, which are ours (L{twisted_pipe.http.head} has left them out),
-and for what tells an upstream whom it serves: C{X-Forwarded-For}, C{Forwarded} (RFC 7239) and C{Via} (RFC 9110, section 7.6.3).
+What was received stays as it was, but for the fields of one connection, which are ours (L{twisted_pipe.http.head} has left them
+out), and for what tells an upstream whom it serves: C{X-Forwarded-For}, C{Forwarded} (RFC 7239) and C{Via} (RFC 9110, section
+7.6.3).
 """
 
 from __future__ import annotations
@@ -67,13 +68,7 @@ class Forwarder:
 
     def block(self, request: RequestHead) -> bytes:
         """C{Host}, L{lines} and the empty line: what follows the first line of a request without a body, if nothing is changed."""
-        found = request.forwarded
-        if type(found) is tuple and found[0] is self:
-            made: bytes = found[1]
-            return made
-        made = b"\r\n".join([b"Host: " + (request.host_value or b""), *self.lines(request), b"", b""])
-        request.forwarded = (self, made)
-        return made
+        return b"\r\n".join([b"Host: " + (request.host_value or b""), *self.lines(request), b"", b""])
 
     def lines(self, request: RequestHead) -> list[bytes]:
         """The end-to-end fields of C{request} and ours: C{name: value} each."""

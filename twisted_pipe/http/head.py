@@ -13,7 +13,7 @@ from itertools import compress
 
 from twisted_pipe.http.fields import BadFields, FieldKind, kinds_of, normal_line_ends
 from twisted_pipe.http.message import BadMessage, Framing, Head, HeadLimits, RequestHead, ResponseHead
-from twisted_pipe.http.target import BadTarget, check_host, parse_target
+from twisted_pipe.http.target import ORIGIN_FORM, BadTarget, check_host, parse_target
 
 __all__ = [
     "BadMessage",
@@ -40,7 +40,7 @@ _MOST_DIGITS = 18  # of a length
 _MOST_SHAPES = 1024  # of heads, remembered
 _MOST_STATUS_LINES = 1024  # remembered; then all are forgotten
 
-_SPACE = 0x20
+_SPACE, _QUESTION = 0x20, 0x3F
 _DEFAULT_LIMITS = HeadLimits()
 _shapes: dict[bytes, list[tuple[int, int]]] = {}
 _masks: dict[bytes, bytes] = {}  # of the fields that are passed on
@@ -134,20 +134,34 @@ def parse_request(
         head.framing = _BY_LENGTH
     if head.expect is not None:
         _read_expect(head, head.expect)
-    elif head.framing is _NO_BODY and head.target.authority is None and head.minor and size <= _MOST_REPEATED:
+    elif head.framing is _NO_BODY and head.authority is None and head.minor and size <= _MOST_REPEATED:
         head.block = data[len(lines[0]) : size]
     return head
 
 
 def _parse_again(line: bytes, before: RequestHead, limits: HeadLimits) -> RequestHead | None:
     """The head of a request with a line of its own, and the fields of C{before}."""
+    method, _, rest = line.partition(b" ")
+    target = rest[:-9]
+    if (
+        rest[-9:] != b" HTTP/1.1"
+        or method not in _COMMON_METHODS
+        or target[:1] != b"/"
+        or target.translate(None, ORIGIN_FORM)
+    ):
+        return parse_request(line + before.block, limits)  # the same fields may mean something else
     head = RequestHead()
-    head.__dict__.update(before.__dict__)
-    _read_request_line(head, line)
+    head.repeat(before)
+    head.line = line
+    head.method = method
+    head.raw_target = head.origin_target = target
+    if _QUESTION in target:
+        head.path, _, head.query = target.partition(b"?")
+    else:
+        head.path = target
+        head.query = None
     head.size = len(line) + len(head.block)
-    if head.minor and head.target.authority is None:
-        return head
-    return parse_request(line + head.block, limits)  # the same fields mean something else
+    return head
 
 
 def _empty_line(data: bytes, limits: HeadLimits) -> int:
@@ -190,12 +204,13 @@ def _read_request_line(head: RequestHead, line: bytes) -> None:
     if method not in _COMMON_METHODS:
         _check_method(method)
     try:
-        head.target = parse_target(method, target)
+        found = parse_target(method, target)
     except BadTarget as error:
         raise BadMessage(400, str(error)) from None
     head.line = line
     head.method = method
     head.raw_target = target
+    head.origin_target, head.path, head.query, head.authority, _ = found
 
 
 def _check_method(method: bytes) -> None:
@@ -292,7 +307,7 @@ def _read_host(head: RequestHead) -> None:
         if head.minor:
             raise BadMessage(400, "it has no Host")
         value = b""
-    authority = head.target.authority
+    authority = head.authority
     try:
         head.host = check_host(value)
         if authority is not None and head.method != b"CONNECT":

@@ -132,11 +132,8 @@ def _combined(facts: ExchangeFacts) -> bytes:
     What L{COMBINED} says, in less time. The line is put together as text, and if nothing in it needs escaping that is it. That can
     be seen of the whole line at once: without all the bytes that need none, the quotation marks of the format are left.
     """
-    header = facts.request_header
-    authorization = header(b"authorization")
+    authorization, referer, agent = facts.log_headers
     user = None if authorization is None else basic_user(authorization)
-    referer = header(b"referer")
-    agent = header(b"user-agent")
     request = facts.request_line
     status = facts.status
     line = (

@@ -114,23 +114,30 @@ class Head:
 class RequestHead(Head):
     """
     @ivar method: as it was sent.
-    @ivar target: taken apart.
     @ivar raw_target: as it was sent.
+    @ivar path: of the target, as it was sent.
+    @ivar query: of the target, without its question mark; None if there is none.
+    @ivar origin_target: what is passed on: the target's origin form (L{Target.raw}).
+    @ivar authority: that of an absolute target, else None.
     @ivar host: who was asked, in lower case and without a port, for choosing a site; empty if nobody was named.
     @ivar host_value: the same as it is passed on: C{Host}'s value, or the authority of an absolute target; None if there is none.
     @ivar expect: the value of C{Expect}.
     @ivar expects_continue: whether the client waits for C{100 Continue} before it sends the body.
     @ivar has_forwarded: whether proxies before us have left their marks (C{X-Forwarded-For}, C{Forwarded}, C{Via} …).
-    @ivar referer: the value of C{Referer}; C{user_agent} that of C{User-Agent}, C{authorization} that of C{Authorization}. These are
-        for the log.
-    @ivar block: the fields as they came, from the end of the first line to the end of the head; empty if they need not be compared with
-        those of the next request.
-    @ivar forwarded: for the use of who passes it on: what does not change as long as the fields do not.
+    @ivar referer: the value of C{Referer}; C{user_agent} that of C{User-Agent}, C{authorization} that of C{Authorization}. These
+        are for the log.
+    @ivar block: the fields as they came, from the end of the first line to the end of the head; empty if they need not be
+        compared with those of the next request.
+    @ivar forwarded: for the use of who passes it on: what follows the first line of the request that is sent; the same as long as
+        the fields are, and C{forwarded_by}, the route.
     """
 
     method: bytes
-    target: Target
     raw_target: bytes
+    path: bytes
+    origin_target: bytes
+    query: bytes | None = None
+    authority: bytes | None = None
     host = b""
     host_value: bytes | None = None
     expect: bytes | None = None
@@ -140,7 +147,31 @@ class RequestHead(Head):
     user_agent: bytes | None = None
     authorization: bytes | None = None
     block = b""
-    forwarded: object = None
+    forwarded = b""
+    forwarded_by: object = None
+
+    def repeat(self, before: RequestHead) -> None:
+        """Have the fields of C{before}, which has a C{block}: so no body, no authority in its target, and version 1.1."""
+        self.block = before.block
+        self.all_lines = before.all_lines
+        self.lines = before.lines
+        self.host = before.host
+        self.host_value = before.host_value
+        self.keep_alive = before.keep_alive
+        self.connection = before.connection
+        self.upgrade = before.upgrade
+        self.content_length = before.content_length
+        self.has_forwarded = before.has_forwarded
+        self.user_agent = before.user_agent
+        self.referer = before.referer
+        self.authorization = before.authorization
+        self.forwarded = before.forwarded
+        self.forwarded_by = before.forwarded_by
+
+    @property
+    def target(self) -> Target:
+        """The target, taken apart."""
+        return Target(self.origin_target, self.path, self.query, self.authority)
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.line!r} {self.framing.value}>"

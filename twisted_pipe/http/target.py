@@ -19,10 +19,11 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["BadTarget", "Target", "check_host", "normal_path", "parse_target", "replace_prefix"]
+__all__ = ["ORIGIN_FORM", "BadTarget", "Target", "check_host", "normal_path", "parse_target", "replace_prefix"]
 
 _FORBIDDEN = bytes((*range(0x21), ord("#"), 0x7F))
-_ALLOWED = bytes(set(range(256)).difference(_FORBIDDEN))
+#: The bytes that a target may have.
+ORIGIN_FORM = bytes(set(range(256)).difference(_FORBIDDEN))
 
 #: Scheme, authority, path, query.
 _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)([^?]*)(?:\?(.*))?", re.IGNORECASE | re.DOTALL)
@@ -69,7 +70,7 @@ def parse_target(method: bytes, target: bytes) -> Target:
     @param target: between the two spaces of the request line.
     @raise BadTarget: it has none of the four forms of RFC 9112, section 3.2, or not the one that C{method} wants.
     """
-    if target.translate(None, _ALLOWED):
+    if target.translate(None, ORIGIN_FORM):
         raise _forbidden(target)
     if method == b"CONNECT":
         return _parse_authority(target)
@@ -84,7 +85,7 @@ def parse_target(method: bytes, target: bytes) -> Target:
 
 
 def _forbidden(target: bytes) -> BadTarget:
-    byte = target.translate(None, _ALLOWED)[0]
+    byte = target.translate(None, ORIGIN_FORM)[0]
     what = "a fragment" if byte == ord("#") else f"the byte 0x{byte:02x}"
     return BadTarget(f"its target has {what}: {_shown(target)}")
 

@@ -56,6 +56,7 @@ class ExchangeFacts(Protocol):
     @ivar minor: of the request's version, HTTP/1.C{minor}: 0 or 1.
     @ivar uri: the path, decoded and normalised.
     @ivar args: the query, without its question mark.
+    @ivar log_headers: C{Authorization}, C{Referer} and C{User-Agent} of the request: C{request_header} of each, in one.
     @ivar captures: what the route's regular expression captured, by name and by number (C{"1"}); None without one.
     @ivar request_length: the first line, the head and the body.
     @ivar connection: serial number of the client's connection.
@@ -119,6 +120,9 @@ class ExchangeFacts(Protocol):
 
     @property
     def args(self) -> bytes: ...
+
+    @property
+    def log_headers(self) -> tuple[bytes | None, bytes | None, bytes | None]: ...
 
     @property
     def captures(self) -> Mapping[str, bytes] | None: ...

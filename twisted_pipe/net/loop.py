@@ -77,8 +77,8 @@ class Socket(Protocol):
 
 class LateSender(Protocol):
     """
-    Who has something to send that can wait for the end of the turn. The peers on this machine then wake up for many messages at once:
-    waking one up costs its waker more than the message.
+    Who has something to send that can wait for the end of the turn. The peers on this machine then wake up for many messages at
+    once: waking one up costs its waker more than the message.
 
     @ivar source: whose failure it is if C{send_late} raises.
     """

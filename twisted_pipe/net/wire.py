@@ -1,19 +1,23 @@
 """
-A connection whose owner reads it itself between two pipes: a Twisted transport made to look like a L{twisted_pipe.net.bare.BareSocket}.
+A connection whose owner reads it itself between two pipes: a Twisted transport made to look like a
+L{twisted_pipe.net.bare.BareSocket}.
 
-An HTTP connection is read for a head, then a pipe moves a body, then it is read for the next head. A bare socket can do that as it
-is: C{reader} says whose turn it is. For any other transport (TLS, other reactors) a L{TransportWire} is the protocol, and holds what
-one read brings while nobody wants it.
+An HTTP connection is read for a head, then a pipe moves a body, then it is read for the next head. A bare socket can do that as
+it is: C{reader} says whose turn it is. For any other transport (TLS, other reactors) a L{TransportWire} is the protocol, and
+holds what one read brings while nobody wants it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from twisted_pipe.net.closing import abort, can_half_close
 from twisted_pipe.net.edge import SocketOwner
@@ -27,12 +31,14 @@ class TransportWire(PipeEnd):
     @ivar reader: who reads it; told by C{socket_ready} when something came, by C{socket_lost} when it is gone. While a pipe has it
         (C{feed}), the pipe is told.
     @ivar gone: whether the connection is gone.
+    @ivar sending: what C{send} waits for; None for nothing.
     """
 
     def __init__(self, connected: Any = None) -> None:
         PipeEnd.__init__(self, connected)
         self.reader: SocketOwner | None = None
         self.gone = False
+        self.sending: _Sending | None = None
 
     def __repr__(self) -> str:
         return f"<TransportWire {self.transport!r} {len(self.early)} bytes{' ended' if self.ended else ''}>"
@@ -71,6 +77,23 @@ class TransportWire(PipeEnd):
         if not self.gone:
             self.transport.write(data)  # type: ignore[union-attr]
 
+    def send(self, data: bytes, taken: Callable[[], object]) -> None:
+        """
+        Send C{data}, and call C{taken}, once, when the transport takes more than that: at once, or when enough of it has gone. Not
+        if the connection breaks off before. It must not have.
+        """
+        sending = self.sending = _Sending(self, taken)
+        self.transport.registerProducer(sending, True)  # type: ignore[union-attr]
+        self.transport.write(data)  # type: ignore[union-attr]
+        if not sending.paused:
+            sending.resumeProducing()
+
+    def stop_sending(self) -> None:
+        """Nobody waits for C{send} any more: the transport may be closed when it has sent everything."""
+        sending, self.sending = self.sending, None
+        if sending is not None and not self.gone:
+            self.transport.unregisterProducer()  # type: ignore[union-attr]
+
     def abort(self) -> None:
         """End it by a reset."""
         abort(self.transport)
@@ -100,6 +123,33 @@ class TransportWire(PipeEnd):
             reader.socket_ready()  # a clean end, behind what may still be here
         else:
             reader.socket_lost(reason)
+
+
+@implementer(IPushProducer)
+class _Sending:
+    """
+    Is told by a transport whether it has room.
+
+    @ivar paused: whether it has none.
+    """
+
+    def __init__(self, wire: TransportWire, taken: Callable[[], object]) -> None:
+        self._wire = wire
+        self._taken = taken
+        self.paused = False
+
+    def pauseProducing(self) -> None:
+        """It has enough."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """It has room."""
+        if self._wire.sending is self:
+            self._wire.stop_sending()
+            self._taken()
+
+    def stopProducing(self) -> None:
+        """It is gone, which the wire is told, too."""
 
 
 class _WireFactory(Factory):

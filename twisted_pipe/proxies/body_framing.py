@@ -65,8 +65,8 @@ class LimitedDecoder:
 @attrs.define
 class ChunkedBody:
     """
-    The last filter of a pipe whose sink is written in chunks. The last chunk goes out at a clean end only: what breaks off is seen to
-    have.
+    The last filter of a pipe whose sink is written in chunks. The last chunk goes out at a clean end only: what breaks off is
+    seen to have.
 
     @ivar decoder: of the source, whose trailers are passed on; None if it was not chunked.
     """

@@ -1,6 +1,6 @@
 """
-The rest of a response that nobody waits for any more (nginx C{proxy_ignore_client_abort}): received to its end, so that the server is not
-disturbed, and dropped.
+The rest of a response that nobody waits for any more (nginx C{proxy_ignore_client_abort}): received to its end, so that the
+server is not disturbed, and dropped.
 """
 
 from __future__ import annotations
@@ -29,25 +29,29 @@ class Drain:
         left: int = 0,
         decoder: ChunkedDecoder | None = None,
         method: bytes = b"GET",
+        begun: bytes = b"",
     ) -> None:
         """
         @param response: its head, None if that has yet to come.
         @param left: bytes of a body of known length that have yet to come.
         @param decoder: of a chunked one, as far as it got.
         @param method: of the request.
+        @param begun: what has come of a head that is not whole.
         """
         self._connection = connection
         self._response = response
         self._left = left
         self._decoder = decoder
         self._method = method
-        self._buffer = b""
+        self._buffer = begun
         clock = connection.upstream.clock
         self._deadline = Deadline(clock, _PATIENCE, connection.abort)
         self._deadline.restart(clock.seconds())
         connection.user = self
         connection.listen()
-        if connection.source is not None and connection.source.readable:
+        if response is not None and response.framing is Framing.LENGTH and left <= 0:
+            self._end(response.keep_alive)
+        elif connection.source is not None and connection.source.readable:
             clock.callLater(0, self._go_on)
 
     def __repr__(self) -> str:

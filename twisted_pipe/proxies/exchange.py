@@ -3,10 +3,11 @@ The life of one request and its response, whatever the wire on either side.
 
 A route is found; the body is taken in (L{twisted_pipe.proxies.request_body}); a server is asked, another one if that is allowed;
 its response is passed on (L{twisted_pipe.proxies.response_body}), or we answer ourselves (L{twisted_pipe.proxies.answers}). The
-client's connection is told of the end once, by C{finished}, and the connection to the upstream is given back as soon as the response is in.
+client's connection is told of the end once, by C{finished}, and the connection to the upstream is given back as soon as the
+response is in.
 
-A request is repeated (RFC 9110, section 9.2.2) if nothing of a response has come, its body is still here, and it may be: nothing of it
-was sent, or its method is idempotent.
+A request is repeated (RFC 9110, section 9.2.2) if nothing of a response has come, its body is still here, and it may be: nothing
+of it was sent, or its method is idempotent.
 """
 
 from __future__ import annotations
@@ -55,10 +56,8 @@ class Exchange(ExchangeRecord):
     _closed = False
     _interim = 0
     _progress = 0.0
-    _reused = False
     _route: Route
     _server: UpstreamServer | None = None
-    _tries = 0
     _upstream: HttpUpstream
 
     def __init__(self, client: HttpClient, head: RequestHead | None, now: float) -> None:
@@ -84,15 +83,15 @@ class Exchange(ExchangeRecord):
         site = client.proxy.sites.find(head.host)
         self.site = site.name
         try:
-            self.uri = uri = normal_path(head.target.path)
+            self.uri = uri = normal_path(head.path)
         except BadTarget as error:
             client.keep = False  # as of any request that is malformed
             self._turn_away(400, f"client: {error}", rest)
             return
-        route, self.captures = site.routes.find(uri)
+        route, self.captures = site.routes.find(uri if uri != b"*" else b"/")
         if route is None:
             self.settings = site.settings
-            self._turn_away(404, "no route", rest)
+            self._turn_away(404, "client: there is no route for its path", rest)
             return
         self._route = route
         settings = self.settings = route.settings
@@ -156,27 +155,23 @@ class Exchange(ExchangeRecord):
         server = self._server
         if server is None:
             server = self._server = upstream.pick(None)
-        self._tries += 1
         self.server = server.name
-        self.began = self._progress = now
+        self.began = now
         connection = self.connection_up = upstream.connection(server, self, fresh)
         if not connection.open:
-            self._reused = False
             connection.connect()
             return
-        self._reused = True
         self.connected = now
-        head, route = self.head, self._route
-        if route.plain and head.framing is _NO_BODY:
-            # the hot path: what _send would come to
-            block = self.client.forwarder(self.settings).block(head)
-            connection.send(b"%b %b HTTP/1.1\r\n%b" % (head.method, head.target.raw, block))
+        head = self.head
+        if head.forwarded_by is self._route:
+            # the hot path: what _send would come to for a request like the one before it
+            connection.send(b"%b %b HTTP/1.1\r\n%b" % (head.method, head.origin_target, head.forwarded))
         else:
             self._send(connection)
 
     def upstream_opened(self, connection: UpstreamConnection) -> None:
         """UpstreamUser: it stands."""
-        self.connected = self._progress = self.client.proxy.clock.seconds()
+        self.connected = self.client.proxy.clock.seconds()
         self._send(connection)
 
     def upstream_refused(self, connection: UpstreamConnection, why: str) -> None:
@@ -204,11 +199,12 @@ class Exchange(ExchangeRecord):
         forwarder = self.client.forwarder(settings)
         route = self._route
         if route.plain and request.framing is _NO_BODY and self.body is None:
-            return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.target.raw, forwarder.block(request))
+            request.forwarded_by, request.forwarded = route, forwarder.block(request)
+            return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.origin_target, request.forwarded)
         lines = forwarder.lines(request)
         host = request.host_value if settings.pass_host else connection.server.name.encode()
         assert host is not None
-        target = request.target.raw
+        target = request.origin_target
         if isinstance(route.action, ProxyTo) and route.action.uri is not None:
             target = replace_prefix(target, route.prefix, route.action.uri)
         if settings.request_headers:
@@ -224,7 +220,6 @@ class Exchange(ExchangeRecord):
 
     def upstream_received(self, data: bytes | memoryview, now: float) -> None:
         """UpstreamUser: bytes of the response's head, and perhaps of its body."""
-        self._progress = now
         if not data:
             connection = self.connection_up
             assert connection is not None
@@ -249,6 +244,7 @@ class Exchange(ExchangeRecord):
             return
         if response is None:
             self._buffer = bytes(data)
+            self._progress = now
             return
         self._buffer = b""
         self.answered = now
@@ -257,16 +253,15 @@ class Exchange(ExchangeRecord):
         if response.framing is _BY_LENGTH and len(data) == response.size + response.length and self.settings.plain_response:
             # all of it, and nothing to be changed: the hot path
             self._response_in(True, now)
-            line, lines = self._plain_head(response)
-            self.send_whole(line, lines, response.content_length, data[response.size :], now)
+            self.sent_lines = lines = self._plain_lines(response)
+            self.client.respond(response.line, lines, response.content_length, data[response.size :], now)
         else:
             self._answer(response, data[response.size :], now)
 
-    def _plain_head(self, response: ResponseHead) -> tuple[bytes, list[bytes]]:
-        """Its first line and fields, of which none is to be changed."""
-        line = response.line if response.minor else b"HTTP/1.1" + response.line[8:]
+    def _plain_lines(self, response: ResponseHead) -> list[bytes]:
+        """Its fields, of which none is to be changed."""
         lines = response.lines
-        return line, lines if response.dated else [*lines, self.client.proxy.date_line()]
+        return lines if response.dated else [*lines, self.client.proxy.date_line()]
 
     def _pass_interim(self, response: ResponseHead) -> None:
         """RFC 9110, section 15.2: interim responses are passed on, but for C{100}, which we have seen to."""
@@ -285,7 +280,7 @@ class Exchange(ExchangeRecord):
             self._abort_upstream()
             self._send_page(error_answer(response.status, self))
             return
-        line, lines = self._plain_head(response)
+        line, lines = response.line, self._plain_lines(response)
         if settings.response_headers:
             lines = change_response(lines, settings.response_headers, self)
         framing = response.framing
@@ -308,9 +303,7 @@ class Exchange(ExchangeRecord):
         client = self.client
         if self.body is not None and not self.body.whole:
             client.keep = False
-        head = client.encode(line, lines, length, False)
-        self.header_bytes = len(head)
-        client.deliver(head, body, now)
+        client.respond(line, lines, length, body, now)
 
     def response_received(self, clean: bool) -> None:
         """All of the response is in, however much of it has yet to be delivered."""
@@ -347,10 +340,11 @@ class Exchange(ExchangeRecord):
 
     def upstream_lost(self, why: str) -> None:
         """UpstreamUser: the connection broke off before the response began. It is closed."""
-        self.connection_up = None
+        connection, self.connection_up = self.connection_up, None
+        reused = connection is not None and connection.requests > 1
         nothing_came = not self._buffer and not self._interim
         repeatable = nothing_came and self.head.method in _IDEMPOTENT and self._body_is_here
-        if repeatable and self._reused:
+        if repeatable and reused:
             # it was closed while it was idle, and nobody had noticed: no fault of the server's
             self._note_attempt()
             self._ask(self.client.proxy.clock.seconds(), fresh=True)
@@ -363,7 +357,7 @@ class Exchange(ExchangeRecord):
         """
         if isinstance(error, TimedOut) and not self._closed and self._answering is None:
             self._abort_upstream()
-            self._attempt_failed(504, error.describe("client", "upstream"), sent=True, answered=True)
+            self._attempt_failed(504, str(error), sent=True, answered=True)
 
     @property
     def _body_is_here(self) -> bool:
@@ -380,7 +374,7 @@ class Exchange(ExchangeRecord):
         self._release_server()
         most = self.settings.tries or len(upstream.group.servers)
         allowed = not answered and (not sent or self.head.method in _IDEMPOTENT) and self._body_is_here
-        if allowed and self._tries < most:
+        if allowed and len(self.attempts) + 1 < most:
             self._note_attempt()
             self._ask(self.client.proxy.clock.seconds())
             return
@@ -469,9 +463,9 @@ class Exchange(ExchangeRecord):
     def _leave_response_alone(self) -> None:
         """The server goes on with a request that it has, though nobody waits for the response."""
         connection = self.connection_up
-        if connection is not None and connection.open and not self._buffer and (self.body is None or self.body.sent):
+        if connection is not None and connection.open and (self.body is None or self.body.sent):
             self.connection_up = None
-            Drain(connection, None, method=self.method)
+            Drain(connection, None, method=self.method, begun=self._buffer)
 
     def delivered(self, count: int, now: float) -> None:
         """The client's kernel has the whole response, which C{send_whole} has sent."""
@@ -517,7 +511,7 @@ class Exchange(ExchangeRecord):
             return self.began + (self.settings.connect_timeout or NEVER)
         if self.body is not None and not self.body.over:
             return NEVER  # its pipe sees to it
-        since = max(self._progress, self.body.sent_at if self.body is not None else 0.0)
+        since = max(self.connected, self._progress, self.body.sent_at if self.body is not None else 0.0)
         return since + (self.settings.limits.read_timeout or NEVER)
 
     def expire(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from twisted_pipe.http.head import RequestHead, ResponseHead
+from twisted_pipe.http.head import ResponseHead
 
 __all__ = ["Attempt", "ExchangeRecord"]
 
@@ -44,8 +44,8 @@ class ExchangeRecord:
     @ivar response: the head of the upstream's response, if one came.
     @ivar sent_lines: the fields that the client got.
     @ivar header_bytes: bytes of the head that the client got.
-    @ivar began: when the attempt at the current server began; C{connected}, C{answered}, C{received} when what the names say was done;
-        0 for not yet. In the clock's seconds.
+    @ivar began: when the attempt at the current server began; C{connected}, C{answered}, C{received} when what the names say was
+        done; 0 for not yet. In the clock's seconds.
     """
 
     scheme = "http"
@@ -141,7 +141,7 @@ class ExchangeRecord:
 
     @property
     def args(self) -> bytes:
-        return b"" if self.head is None else self.head.target.query or b""
+        return b"" if self.head is None else self.head.query or b""
 
     @property
     def request_id(self) -> str:
@@ -166,11 +166,17 @@ class ExchangeRecord:
             found = head.get_list(name)
         return found
 
+    @property
+    def log_headers(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        head = self.head
+        return (None, None, None) if head is None else (head.authorization, head.referer, head.user_agent)
+
     # the response
 
     @property
     def body_bytes_sent(self) -> int:
-        return max(self.bytes_sent - self.header_bytes, 0)
+        count = self.bytes_sent - self.header_bytes
+        return count if count > 0 else 0
 
     def response_header(self, name: bytes) -> bytes | None:
         for line in self.sent_lines:

@@ -28,7 +28,7 @@ from twisted_pipe.net.wire import TransportWire
 from twisted_pipe.proxies.exchange import Exchange
 from twisted_pipe.proxies.exchange_record import ExchangeRecord
 from twisted_pipe.proxies.http_client import HttpClient
-from twisted_pipe.proxies.http_settings import ClientSettings, HttpSettings, Site
+from twisted_pipe.proxies.http_settings import DEFAULT_CLIENT, ClientSettings, HttpSettings, Site
 from twisted_pipe.proxies.watch import Watch
 
 __all__ = ["AccessLog", "HttpProxy", "HttpProxyStatistics"]
@@ -111,7 +111,7 @@ class HttpProxy(ServerFactory):
         sites: SiteTable[Site],
         clock: Any,
         spill: SpillDirectory,
-        client: ClientSettings = ClientSettings(),
+        client: ClientSettings = DEFAULT_CLIENT,
         logs: Sequence[AccessLog] = (),
         open_log: Callable[[Any], AccessLog] | None = None,
         server_name: bytes = b"twisted_pipe",

@@ -1,9 +1,9 @@
 """
 A client's HTTP/1 connection: reads heads, has one exchange at a time, writes what that answers.
 
-What HTTP/1 is on the wire stands here and in L{twisted_pipe.proxies.http_upstream}; an exchange knows heads, a source and a sink of a
-body, and an end. Requests that come while one is answered wait in the kernel; what a read has brought of them waits here, at most
-that one read.
+What HTTP/1 is on the wire stands here and in L{twisted_pipe.proxies.http_upstream}; an exchange knows heads, a source and a sink
+of a body, and an end. Requests that come while one is answered wait in the kernel; what a read has brought of them waits here, at
+most that one read.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import enum
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_pipe.errors import Side, TimedOut
 from twisted_pipe.http.forwarding import Forwarder
 from twisted_pipe.http.head import BadMessage, RequestHead, parse_request
 from twisted_pipe.net.bare import BareSocket
@@ -74,17 +76,17 @@ class HttpClient:
     """
 
     __slots__ = (
+        "_before",
         "_exchange",
         "_flushing",
         "_forwarder",
         "_forwards_for",
-        "_outgoing",
         "_going",
-        "_before",
         "_good_until",
         "_head_limits",
         "_lingers_from",
         "_most_requests",
+        "_outgoing",
         "_recv",
         "_send",
         "_since",
@@ -145,6 +147,8 @@ class HttpClient:
     @property
     def name(self) -> str:
         """Its address, for logs."""
+        if not self.port:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -274,6 +278,8 @@ class HttpClient:
     def _lost(self, why: str) -> None:
         exchange = self._exchange
         if exchange is not None:
+            if self._flushing is not None:
+                exchange.bytes_sent += self._flushing.bytes_out
             exchange.client_lost(why)
         if self.state is not _CLOSED:
             self._close(reset=True)
@@ -366,22 +372,41 @@ class HttpClient:
             lines = [*lines, b"Transfer-Encoding: chunked"]
         return b"\r\n".join([line, *lines, b"", b""])
 
-    def deliver(self, head: bytes, body: bytes | memoryview, now: float) -> None:
+    def respond(
+        self, line: bytes, lines: list[bytes], length: bytes | None, body: bytes | memoryview, now: float
+    ) -> None:
         """
-        Send a whole response, a small one at the end of this turn. The exchange is told by C{delivered} when the kernel has it, which
-        may be before this returns.
+        Send a whole response, a small one at the end of this turn. The exchange is told by C{delivered} when the kernel has it,
+        which may be before this returns.
+
+        @param line: its first line.
+        @param lines: its fields, without C{Content-Length}.
+        @param length: the value of that; None for none.
         """
-        source = self.source
+        exchange, source = self._exchange, self.source
+        assert exchange is not None
+        if self.keep and lines and length is not None and exchange.minor:
+            head = b"%b\r\n%b\r\nContent-Length: %b\r\n\r\n" % (line, b"\r\n".join(lines), length)
+        else:
+            head = self.encode(line, lines, length, False)
+        exchange.header_bytes = len(head)
         size = len(head) + len(body)
         if source is None:
-            self.wire.write(head + body)
-            assert self._exchange is not None
-            self._exchange.delivered(size, now)
+            if self.wire.gone:
+                self._lost("the connection was closed")
+                return
+            self._since = now
+            self.wire.send(head + body, partial(self._taken, size))
         elif size <= _JOINED:
             self._outgoing = head + body
             source.reactor.loop.late.append(self)
         else:
             self._send_parts((head, body), size, now)
+
+    def _taken(self, size: int) -> None:
+        """A transport has a whole response, and room for another one."""
+        if self._exchange is not None:
+            self._exchange.delivered(size, self.proxy.clock.seconds())
 
     def send_late(self, now: float) -> None:
         """The loop: the turn is over."""
@@ -422,6 +447,7 @@ class HttpClient:
     def _flush(self, rest: bytes, sent: int) -> None:
         """The client is slow: what it did not take of a whole response is a pipe's business."""
         assert self._exchange is not None
+        self._exchange.bytes_sent = sent
         self.source.writable = False
         limits = self._exchange.settings.limits
         pipe = EventPipe(None, self.transport, (), limits, clock=self.proxy.clock, head=rest, length=0, keep_open=True)
@@ -485,7 +511,7 @@ class HttpClient:
             return
         if self.pending:
             self._go_on(self.proxy.clock.seconds())
-        if self.wire.readable and self.state in (_IDLE, _HEAD):
+        if self.wire.readable and self.state in (_IDLE, _HEAD, _BODY):
             self.socket_ready()
 
     def _linger(self) -> None:
@@ -542,6 +568,8 @@ class HttpClient:
         self.wire.reader = None
         if self.source is not None:
             self.source.relay = None
+        else:
+            self.wire.stop_sending()
         flushing, self._flushing = self._flushing, None
         if flushing is not None:
             flushing.done.cancel()
@@ -553,6 +581,8 @@ class HttpClient:
         if state is _IDLE:
             return since + ((settings.keepalive_timeout if self.requests else settings.header_timeout) or NEVER)
         if state is _BUSY:
+            if self.source is None and self.wire.sending is not None:
+                return since + (self._send_timeout or NEVER)
             return NEVER if self._exchange is None else self._exchange.due()
         if state is _HEAD:
             return since + (settings.header_timeout or NEVER)
@@ -567,7 +597,9 @@ class HttpClient:
         if self.due() > now:
             return
         state = self.state
-        if state is _BUSY:
+        if state is _BUSY and self.source is None and self.wire.sending is not None:
+            self._lost(str(TimedOut(Side.DOWNSTREAM, "send timeout", self._send_timeout)))
+        elif state is _BUSY:
             assert self._exchange is not None
             self._exchange.expire()
         elif state is _HEAD:

@@ -1,10 +1,11 @@
 """
 Which filters the bodies of one exchange pass, and what they do to the head.
 
-A byte filter knows nothing of heads; what HTTP has to know of it is declared on its class (L{twisted_pipe.filters.base.PipeFilter}):
-C{content_coding}, the coding that it produces, or C{decoded_coding}, the one that it takes off. From that follow the fields
-C{Content-Encoding}, C{Vary} and C{ETag}, and whether the filter is used at all: a client gets only what it accepts, nothing is coded
-twice, and C{no-transform} is obeyed. A filter without a coding is for plain bodies, and is not used for coded ones.
+A byte filter knows nothing of heads; what HTTP has to know of it is declared on its class
+(L{twisted_pipe.filters.base.PipeFilter}): C{content_coding}, the coding that it produces, or C{decoded_coding}, the one that it
+takes off. From that follow the fields C{Content-Encoding}, C{Vary} and C{ETag}, and whether the filter is used at all: a client
+gets only what it accepts, nothing is coded twice, and C{no-transform} is obeyed. A filter without a coding is for plain bodies,
+and is not used for coded ones.
 C{Content-Length} and the framing are the proxy's (RFC 9110, section 8; nginx C{gzip}).
 """
 
@@ -48,10 +49,9 @@ class Chosen:
 
 def matches_type(types: Sequence[str], media_type: str) -> bool:
     """Whether C{media_type} (lower case, without parameters) is one of C{types}: C{text/html}, C{text/*}, C{*/*}."""
-    for each in types:
-        if each in ("*/*", media_type) or (each.endswith("/*") and media_type.startswith(each[:-1])):
-            return True
-    return False
+    return any(
+        each in ("*/*", media_type) or (each.endswith("/*") and media_type.startswith(each[:-1])) for each in types
+    )
 
 
 def accepts_coding(accepted: bytes | None, coding: bytes) -> bool:
@@ -133,7 +133,8 @@ def _coded(
     produced, removed = _coding(factory, "content_coding"), _coding(factory, "decoded_coding")
     present = _codings_of(lines)
     if not (produced or removed):
-        return not present, lines  # it wants the text, not a coding of it
+        # most want the text, not a coding of it
+        return not present or bool(getattr(getattr(factory, "plugin_class", None), "any_coding", False)), lines
     if b"no-transform" in (head.get_list(b"cache-control") or b"").lower():
         return False, lines  # RFC 9110, section 7.7
     if removed:

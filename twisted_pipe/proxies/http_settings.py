@@ -20,6 +20,7 @@ from twisted_pipe.interfaces import IPipeFilterFactory
 from twisted_pipe.limits import KIB, MIB, PipeLimits
 
 __all__ = [
+    "DEFAULT_CLIENT",
     "DEFAULT_REQUEST_LIMITS",
     "Action",
     "Answer",
@@ -70,6 +71,9 @@ class ClientSettings:
     bare_lf: bool = False
 
 
+DEFAULT_CLIENT = ClientSettings()
+
+
 @attrs.frozen(kw_only=True)
 class HeadChanges:
     """
@@ -111,7 +115,8 @@ class ProxyTo:
     Pass the request on.
 
     @ivar upstream: the C{HttpUpstream} (L{twisted_pipe.proxies.http_upstream}) of a group.
-    @ivar uri: what replaces the route's prefix in the target's path (nginx C{proxy_pass http://name/uri}); None: nothing is touched.
+    @ivar uri: what replaces the route's prefix in the target's path (nginx C{proxy_pass http://name/uri}); None: nothing is
+        touched.
     """
 
     upstream: Any
@@ -188,6 +193,7 @@ class HttpSettings:
     @ivar intercept_errors: whether an upstream's own responses of 300 and more are replaced where there is a page for them.
     @ivar error_pages: by status.
     @ivar tries: how often a request is tried at most, if it may be repeated; 0: on every server once.
+    @ivar bare_lf: whether a line of a server's head may end with a bare LF. Default no: 502.
     @ivar logs: where requests are written, as C{HttpProxy}'s C{open_log} knows it; None: to the proxy's own logs.
     """
 
@@ -210,6 +216,7 @@ class HttpSettings:
     intercept_errors: bool = False
     error_pages: Mapping[int, ErrorPage] = attrs.field(factory=dict)
     tries: int = 0
+    bare_lf: bool = False
     logs: tuple[Any, ...] | None = None
     #: of a response's head
     head_limits: HeadLimits = attrs.field(init=False, repr=False, eq=False)
@@ -218,7 +225,7 @@ class HttpSettings:
 
     @head_limits.default
     def _limits_of_heads(self) -> HeadLimits:
-        return HeadLimits(self.header_buffer_size, _MOST_RESPONSE_FIELDS)
+        return HeadLimits(self.header_buffer_size, _MOST_RESPONSE_FIELDS, self.bare_lf)
 
     @plain_response.default
     def _responses_are_plain(self) -> bool:

@@ -8,7 +8,6 @@ useless. Idle ones are taken again newest first, so that the oldest run into the
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import attrs
@@ -18,13 +17,14 @@ from twisted.python.failure import Failure
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import abort
 from twisted_pipe.net.deadline import Deadline
+from twisted_pipe.net.edge import MOST_CALLS
 from twisted_pipe.net.wire import TransportWire, connect_wire
 from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 __all__ = ["HttpUpstream", "HttpUpstreamStatistics", "KeepaliveSettings", "UpstreamConnection", "UpstreamUser"]
 
-RECEIVE = 128 * 1024  # bytes of one read of a response
+RECEIVE = 68 * 1024  # bytes of one read of a response: a head and 64 KiB
 _SMALL = 16 * 1024  # bytes of a read that is copied out of the buffer at once
 
 #: All connections are read into one buffer: what is read is taken before the next read.
@@ -253,6 +253,7 @@ class UpstreamConnection:
         user = self.user
         if count == RECEIVE:
             self.source.readable = True
+            self.source.reactor.loop.post(self.source)  # there may be more, for whoever reads then
         if user is None:
             self._lost_while_idle()
         else:
@@ -264,7 +265,12 @@ class UpstreamConnection:
         if source is None:
             self._read_transport()
             return
+        calls = 0
         while source.readable and source.reader is self:
+            calls += 1
+            if calls > MOST_CALLS:  # the others have their turn
+                source.reactor.loop.post(source)
+                return
             try:
                 count = self._recv_into(_buffer)
             except BlockingIOError:
@@ -319,7 +325,18 @@ class UpstreamConnection:
         source = self.source
         if source is None:
             return not self.open or self.wire.ended
-        return bool(source.events or source.readable or source.pending_eof)
+        return bool(source.events or source.pending_eof) or (source.readable and self._has_more())
+
+    def _has_more(self) -> bool:
+        """Whether something came behind the response: a read that took all that it asked for does not tell."""
+        try:
+            self.source.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self.source.readable = False
+            return False
+        except OSError:
+            pass
+        return True
 
     # its end
 

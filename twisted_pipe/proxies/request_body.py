@@ -2,8 +2,9 @@
 The body of one request, on its way from the client to a server.
 
 A small one waits in memory until it is whole, and can be sent again to another server. A larger one goes through a pipe. With
-C{request_buffering} that takes in everything, to disk if need be, before a server is asked; without, the server is asked at once and
-the client is as slow as the server (nginx C{proxy_request_buffering}). A pipe that can take no more before that does not wait for it.
+C{request_buffering} that takes in everything, to disk if need be, before a server is asked; without, the server is asked at once
+and the client is as slow as the server (nginx C{proxy_request_buffering}). A pipe that can take no more before that does not wait
+for it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class RequestBody:
         self._decoder: LimitedDecoder | None = None
         self._chunked_out = False
         self._asked = False
+        self._begun = False  # to be sent, by the pipe
         self.content = b""
         self.pipe: EventPipe | None = None
         self._rest: EventPipe | None = None
@@ -62,7 +64,7 @@ class RequestBody:
     @property
     def replayable(self) -> bool:
         """Whether it can be sent once more, or has not been begun to be sent."""
-        return self.pipe is None or not self._asked
+        return self.pipe is None or not (self._begun or self.pipe.ended)
 
     @property
     def framing_line(self) -> bytes:
@@ -87,17 +89,16 @@ class RequestBody:
         settings = self._settings
         if head.expects_continue and not rest:
             self._exchange.client.interim(_CONTINUE)
-        in_memory = settings.request_body_buffer_size
         if head.framing is Framing.CHUNKED:
             self._decoder = self._new_decoder()
-        if settings.request_filters or not (settings.request_buffering or len(rest) >= head.length > 0):
+        fits = head.framing is Framing.CHUNKED or head.length <= settings.request_body_buffer_size
+        waits = settings.request_buffering or 0 < head.length <= len(rest)
+        if not (fits and waits) or settings.request_filters:
             self._begin_pipe(rest)
-        elif head.framing is Framing.LENGTH and head.length > in_memory:
-            self._begin_pipe(rest)
-        else:
-            self._exchange.client.wait_for_body()
-            if rest:
-                self.received(rest)
+            return
+        self._exchange.client.wait_for_body()
+        if rest:
+            self.received(rest)
 
     def _new_decoder(self) -> LimitedDecoder:
         return LimitedDecoder(self._settings.client_max_body_size, self._exchange.client.proxy.head_limits.bare_lf)
@@ -222,6 +223,7 @@ class RequestBody:
     def deliver_to(self, connection: UpstreamConnection, head: bytes) -> None:
         """Send it behind C{head}, which announces it."""
         assert self.pipe is not None
+        self._begun = True
         connection.requests += 1
         self.pipe.deliver_to(connection.wire.transport, head=head)
 
@@ -284,5 +286,12 @@ class RequestBody:
 
 
 def _request_limits(settings: HttpSettings, body_timeout: float) -> PipeLimits:
-    return attrs.evolve(settings.request_limits, read_timeout=body_timeout, send_timeout=settings.send_timeout)
+    limits = settings.request_limits
+    return attrs.evolve(
+        limits,
+        read_timeout=body_timeout,
+        send_timeout=settings.send_timeout,
+        # what is streamed waits for its server in the client's hands, not on our disk
+        max_temp_file_size=limits.max_temp_file_size if settings.request_buffering else 0,
+    )
 

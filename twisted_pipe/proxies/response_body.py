@@ -47,7 +47,7 @@ _EVENTS = b"text/event-stream"
 class ResponseBody:
     """A C{RelayOwner}."""
 
-    __slots__ = ("_connection", "_decoder", "_exchange", "_limits", "_mover", "_response", "_sent")
+    __slots__ = ("_connection", "_decoder", "_exchange", "_length", "_limits", "_mover", "_response", "_sent")
 
     def __init__(self, exchange: Exchange, response: ResponseHead) -> None:
         assert exchange.connection_up is not None
@@ -58,6 +58,7 @@ class ResponseBody:
         self._limits: PipeLimits = exchange.settings.limits
         self._mover: Relay | EventPipe | None = None
         self._sent = 0  # bytes that the client got from movers before this one
+        self._length = 0  # bytes that the pipe is to move
 
     def __repr__(self) -> str:
         return f"<ResponseBody {self._response.framing.value} {self._mover!r}>"
@@ -74,10 +75,15 @@ class ResponseBody:
             exchange.refuse(500, error.describe())
             return
         filters, lines = chosen.filters, chosen.lines
+        if response.framing is Framing.LENGTH and not filters and len(body) >= response.length:
+            exchange.response_received(clean=len(body) == response.length)
+            now = exchange.client.proxy.clock.seconds()
+            exchange.send_whole(line, lines, response.content_length, body[: response.length], now)
+            return
         if response.framing is Framing.CHUNKED:
             if not filters and self._answer_at_once(line, lines, body):
                 return
-            self._decoder = ChunkedDecoder()
+            self._decoder = ChunkedDecoder(bare_lf=self._exchange.settings.bare_lf)
         elif response.framing is Framing.LENGTH and not filters and len(body) >= response.length:
             # none of the route's filters wants it
             whole = bytes(body[: response.length])
@@ -109,7 +115,7 @@ class ResponseBody:
 
     def _answer_at_once(self, line: bytes, lines: list[bytes], body: bytes | memoryview) -> bool:
         """Whether all chunks are here: the response then goes out with its length, in one piece."""
-        decoder = ChunkedDecoder()
+        decoder = ChunkedDecoder(bare_lf=self._exchange.settings.bare_lf)
         raw = bytearray(body)
         with memoryview(raw) as view:
             try:
@@ -197,6 +203,7 @@ class ResponseBody:
         exchange, connection, client = self._exchange, self._connection, self._exchange.client
         if connection.source is not None:
             connection.source.relay = None
+        self._length = length or 0
         pipe = self._mover = EventPipe(
             connection.wire.transport,
             client.transport,
@@ -234,22 +241,29 @@ class ResponseBody:
         if error is None:
             exchange.response_delivered()
         elif error.side is Side.DOWNSTREAM:
-            self._client_lost(str(error), self._left(outcome))
+            self._client_lost(str(error), self._left(outcome.bytes_in))
+        elif error.side is Side.FILTER and not exchange.bytes_sent:
+            exchange.refuse(500, error.describe())
         elif not isinstance(error, Cancelled):
             self._fail(error)
 
-    def _left(self, outcome: PipeOutcome) -> int:
-        return max(self._response.length - outcome.bytes_in, 0)
+    def _left(self, received: int) -> int:
+        """How much the server has yet to send, when the pipe has C{received} so many bytes."""
+        return max(self._length - received, 0)
 
     # ends
 
     def _client_lost(self, why: str, left: int) -> None:
+        self._leave_alone(left)
+        self._exchange.client_lost(why)
+
+    def _leave_alone(self, left: int) -> None:
+        """The client is gone, and perhaps the server is not to notice that, which has C{left} bytes yet to send."""
         exchange = self._exchange
         connection = exchange.connection_up
-        if exchange.settings.ignore_client_abort and connection is not None:
+        if exchange.settings.ignore_client_abort and connection is not None and connection.open:
             exchange.connection_up = None
             Drain(connection, self._response, left, self._decoder)
-        exchange.client_lost(why)
 
     def _fail(self, error: PipeError) -> None:
         self._exchange.response_failed(error)
@@ -259,9 +273,12 @@ class ResponseBody:
         mover, self._mover = self._mover, None
         if isinstance(mover, EventPipe):
             mover.abandon(Cancelled("the exchange is over"))
+            self._leave_alone(self._left(mover.bytes_in))
         elif mover is not None:
-            mover.stop()
+            left = (mover.left or 0) - len(mover.stop())
             mover.source.reader = None
+            self._count(mover)
+            self._leave_alone(left)
 
     # timeouts of a relay; a pipe has its own
 

@@ -152,7 +152,11 @@ class HttpSettingsMaker:
 
 def _converted(layers: Layers) -> dict[str, Any]:
     """What takes one step more than being taken."""
-    steps: dict[str, Callable[[str], object]] = {"forwarded": ForwardedStyle, "via": str.encode}
+    steps: dict[str, Callable[[str], object]] = {
+        "forwarded": ForwardedStyle,
+        "via": str.encode,
+        "bare_lf": "accept".__eq__,
+    }
     return {name: step(layers.get(name)) for name, step in steps.items() if layers.get(name) is not None}
 
 

@@ -1,0 +1,242 @@
+"""Clients that are gone: what becomes of the response that nobody waits for."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import attrs
+
+from tests.proxies.http_case import SETTINGS, HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_messages import chunks, request, response
+
+CHUNKED = "Transfer-Encoding: chunked"
+LONG = os.urandom(200_000)
+
+
+class AbortRules(HttpCase):
+    """The rule: nobody wants it."""
+
+    def lost(self, first: bytes, asked: bytes = request()) -> Any:
+        """The origin of a client that went when C{first} had come."""
+        client, origin = self.both(asked)
+        self.got = 0
+        if first:
+            origin.says(first)
+            self.got = len(client.gets().partition(b"\r\n\r\n")[2])
+        client.break_off()
+        return origin
+
+    def assert_aborted(self, origin: Any, status: int) -> None:
+        for _ in range(3):
+            origin.gets()
+        self.assertTrue(origin.reset)
+        self.assert_idle(0, clients=0)
+        self.assertRegex(self.journal.lines[0], f'^"GET / HTTP/1.1" {status} {self.got} .*client: ')
+        self.assertEqual(len(self.complaints()), 1)
+        self.assertEqual(self.proxy.statistics().failed, 1)
+
+    def test_before_the_response(self) -> None:
+        self.assert_aborted(self.lost(b""), 499)
+
+    def test_in_its_head(self) -> None:
+        self.assert_aborted(self.lost(b"HTTP/1.1 200"), 499)
+
+    def test_in_a_body_with_a_length(self) -> None:
+        origin = self.lost(response(LONG)[:1000])
+        origin.says(LONG)
+        self.assert_aborted(origin, 200)
+
+    def test_in_chunks(self) -> None:
+        origin = self.lost(response(b"3\r\nabc\r\n", CHUNKED, length=False))
+        origin.says(chunks(LONG))
+        self.assert_aborted(origin, 200)
+
+
+class IgnoredRules(HttpCase):
+    """With C{ignore_client_abort}: the origin is not disturbed, and its connection can be used again."""
+
+    settings = attrs.evolve(SETTINGS, ignore_client_abort=True)
+
+    def lost(self, first: bytes, asked: bytes = request()) -> Any:
+        client, origin = self.both(asked)
+        if first:
+            origin.says(first)
+            client.gets()
+        client.break_off()
+        return origin
+
+    def assert_received(self, origin: Any, idle: int = 1) -> None:
+        self.settle()
+        origin.gets()
+        self.assertFalse(origin.reset)
+        self.assert_idle(idle, clients=0)
+        self.assertEqual(len(self.journal.lines), 1)
+        if idle:
+            client = self.client()
+            client.says(request("GET", "/again"))
+            self.assertEqual(origin.gets(), request("GET", "/again"))
+            origin.says(response(b"hi"))
+            self.assertEqual(client.gets(), response(b"hi"))
+            self.assert_idle(1)
+
+    def test_before_the_response(self) -> None:
+        origin = self.lost(b"")
+        self.assertRegex(self.journal.lines[0], '^"GET / HTTP/1.1" 499 0 origin:80 - 0 client: ')
+        origin.says(response(LONG))
+        self.assert_received(origin)
+
+    def test_in_its_head(self) -> None:
+        origin = self.lost(b"")
+        answer = response(LONG)
+        origin.says(answer[:20])
+        origin.says(answer[20:])
+        self.assert_received(origin)
+
+    def test_in_the_middle_of_its_head(self) -> None:
+        origin = self.lost(b"HTTP/1.1 20")
+        origin.says(response(LONG)[11:])
+        self.assert_received(origin)
+
+    def test_interim_ones_before_it(self) -> None:
+        origin = self.lost(b"")
+        origin.says(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + response(b"hi"))
+        self.assert_received(origin)
+
+    def test_no_body(self) -> None:
+        self.start()
+        origin = None
+        for answer, asked in (
+            (response(b"", status="204 No Content", length=False), request()),
+            (response(b"", "Content-Length: 10", length=False), request("HEAD")),
+            (response(b""), request()),
+        ):
+            client = self.client()
+            client.says(asked)
+            origin = origin or self.origin()
+            origin.gets()
+            client.break_off()
+            origin.says(answer)
+            self.assert_idle(1, clients=0)
+        self.assertEqual(self.upstream.statistics().opened, 1)
+
+    def test_in_a_body_with_a_length(self) -> None:
+        origin = self.lost(response(LONG)[:1000])
+        origin.says(response(LONG)[1000:])
+        self.assert_received(origin)
+
+    def test_in_chunks(self) -> None:
+        origin = self.lost(response(b"3\r\nabc\r\n", CHUNKED, length=False))
+        origin.says(chunks(LONG))
+        self.assert_received(origin)
+
+    def test_chunks_from_the_start(self) -> None:
+        origin = self.lost(b"")
+        origin.says(response(chunks(LONG), CHUNKED, length=False))
+        self.assert_received(origin)
+
+    def test_until_the_end_of_the_connection(self) -> None:
+        origin = self.lost(response(b"abc", length=False))
+        origin.says(LONG)
+        origin.close()
+        self.assert_idle(0, clients=0)
+
+    def test_surplus(self) -> None:
+        origin = self.lost(b"")
+        origin.says(response(b"hi") + b"!")
+        self.assert_received(origin, 0)
+
+    def test_chunks_that_are_wrong(self) -> None:
+        origin = self.lost(b"")
+        origin.says(response(b"nonsense\r\n", CHUNKED, length=False))
+        self.assert_idle(0, clients=0)
+
+    def test_a_head_that_is_wrong(self) -> None:
+        origin = self.lost(b"")
+        origin.says(b"nonsense\r\n\r\n")
+        self.assert_idle(0, clients=0)
+
+    def test_an_origin_that_goes(self) -> None:
+        self.start()
+        for how in ("close", "break_off"):
+            client = self.client()
+            client.says(request())
+            origin = self.origin()
+            origin.gets()
+            client.break_off()
+            getattr(origin, how)()
+            self.assert_idle(0, clients=0)
+
+    def test_an_origin_that_says_nothing(self) -> None:
+        origin = self.lost(b"")
+        self.advance(59.9)
+        origin.gets()
+        self.assertFalse(origin.reset)
+        self.advance(0.2)
+        origin.gets()
+        self.assertTrue(origin.reset)
+        self.assert_idle(0, clients=0)
+
+    def test_a_request_that_is_not_all_sent(self) -> None:
+        """It is not the origin's yet."""
+        self.settings = attrs.evolve(self.settings, request_buffering=False)
+        client, origin = self.both(request("POST", "/", "Content-Length: 10") + b"12345")
+        client.break_off()
+        origin.gets()
+        self.assertTrue(origin.reset)
+        self.assert_idle(0, clients=0)
+
+
+class AbortMemoryTests(AbortRules, MemoryCase):
+    pass
+
+
+class AbortSocketTests(AbortRules, SocketCase):
+    pass
+
+
+class IgnoredMemoryTests(IgnoredRules, MemoryCase):
+    def test_a_server_that_is_not_there_yet(self) -> None:
+        self.start()
+        client = self.client()
+        client.says(request())
+        client.break_off()
+        self.assertTrue(self.attempts.pop(0).cancelled)
+        self.assert_idle(0, clients=0)
+
+    def test_what_a_pipe_had_not_read(self) -> None:
+        """The client stalls, the pipe is full, and the transport has brought more."""
+        self.settings = attrs.evolve(self.settings, limits=attrs.evolve(self.settings.limits, max_temp_file_size=0))
+        self.start()
+        self.addCleanup(self.advance, 61)
+        client = self.client(room=1)
+        client.says(request())
+        origin = self.origin()
+        origin.says(response(LONG)[:100])
+        origin.says(response(LONG)[100:])
+        self.assertGreater(len(origin.inbox), 0)
+        client.break_off()
+        self.assert_received(origin)
+
+    test_what_a_pipe_had_not_read.todo = "EventPipe drops it"  # type: ignore[attr-defined]
+
+
+class IgnoredSocketTests(IgnoredRules, SocketCase):
+    def test_a_slow_client_of_a_relay(self) -> None:
+        """It goes when a pipe has taken over."""
+        self.start()
+        client = self.client()
+        client.says(request())
+        origin = self.origin()
+        origin.gets()
+        body = os.urandom(3_000_000)
+        origin.says(response(body)[:1_000_000])
+        self.advance(0.1)
+        each: Any = next(iter(self.proxy.clients))
+        self.assertIn("EventPipe", repr(each._exchange._answering))
+        client.break_off()
+        origin.says(response(body)[1_000_000:])
+        self.assert_received(origin)
+
+
+del AbortRules, IgnoredRules
