@@ -228,7 +228,7 @@ class Relay:
             else:
                 spliced = self._pass()
         moved = self.moved - before
-        self._bulk = moved >= _BULK
+        self._bulk = moved >= _BULK or (self._until is not None and self._until - self.moved >= _LONG)
         if moved:
             self.last_progress = now
         if source.readable and source.relay is self:
