@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 
 from tests.http.corpus_requests import MALFORMED_REQUESTS, VALID_REQUESTS, RequestCase
 from tests.http.corpus_responses import MALFORMED_RESPONSES, VALID_RESPONSES, ResponseCase
-from tests.proxies.http_case import CLIENT, LIMITS, HttpCase, MemoryCase, SocketCase, request, response
+from tests.proxies.http_case import CLIENT, LIMITS, HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_messages import request, response
 from twisted_pipe.http.head import BadMessage, RequestHead, parse_request
 from twisted_pipe.net.live import live_pipes
 

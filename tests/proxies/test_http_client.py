@@ -656,6 +656,16 @@ class WorkerConnectionsTests(SocketCase):
 
 
 class SlowMemoryTests(SlowRules, MemoryCase):
+    def test_no_producer_is_left_on_its_transport(self) -> None:
+        """It would keep the transport from closing."""
+        self.start(routes=ourselves)
+        client = self.client(room=1)
+        client.says(request())
+        self.assertIsNotNone(client.producer)
+        self.advance(25.1)
+        self.assertIsNone(client.producer)
+        self.assertTrue(client.over)
+
     def stalled(self) -> Any:
         return self.client(room=60_000)
 

@@ -380,6 +380,15 @@ class SlowClientRules(HttpCase):
         self.assertGreater(self.waiting(origin), 1_000_000)
         client.break_off()
 
+    def test_events_do_not_wait_on_disk(self) -> None:
+        client, origin = self.stalled()
+        origin.says(response(b"", "Content-Type: text/event-stream", length=False))
+        origin.says(b"x" * 30_000_000)
+        self.advance(1)
+        self.assertEqual(self.spill.fds, [])
+        self.assertGreater(self.waiting(origin), 1_000_000)
+        client.break_off()
+
     def test_or_wants_it(self) -> None:
         client, origin = self.stalled(limits=attrs.evolve(LIMITS, buffering=False))
         origin.says(response(b"", "X-Accel-Buffering: yes", "Content-Length: 30000000", length=False))
@@ -519,6 +528,14 @@ class SurplusSocketTests(SurplusRules, SocketCase):
 
 
 class SlowClientMemoryTests(SlowClientRules, MemoryCase):
+    def test_a_transport_that_the_pipe_has_paused_stays_paused(self) -> None:
+        """Although the head came by the same read as what filled the pipe."""
+        client, origin = self.stalled(limits=attrs.evolve(LIMITS, max_temp_file_size=0))
+        origin.says(response(b"", "Content-Length: 30000000", length=False) + b"x" * 30_000_000)
+        self.assertEqual(origin.producerState, "paused")
+        self.assertGreater(self.waiting(origin), 29_000_000)
+        client.break_off()
+
     def stalled(self, **changes: Any) -> Any:
         self.start(**changes)
         client = self.client(room=1)

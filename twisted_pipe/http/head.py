@@ -80,7 +80,9 @@ def _end_of_head(data: bytes, limits: HeadLimits, too_long: int) -> int:
     if end > limits.size or (not end and len(data) > limits.size):
         line = data.find(b"\n")
         status = too_long if not 0 <= line < limits.size else 431
-        raise BadMessage(status if too_long != _BAD_GATEWAY else too_long, f"the head has more than {limits.size} bytes")
+        raise BadMessage(
+            status if too_long != _BAD_GATEWAY else too_long, f"the head has more than {limits.size} bytes"
+        )
     return end
 
 
@@ -421,9 +423,7 @@ def _read_shape(shape: bytes) -> list[tuple[int, int]]:
         _shapes.clear()
         _masks.clear()
     _masks[shape] = bytes(kind in _PASSED for kind in shape)
-    found = _shapes[shape] = [
-        (index, kind) for index, kind in enumerate(shape) if kind == _DATE or kind not in _PASSED
-    ]
+    found = _shapes[shape] = [(index, kind) for index, kind in enumerate(shape) if kind == _DATE or kind not in _PASSED]
     return found
 
 

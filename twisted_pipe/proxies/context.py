@@ -137,4 +137,3 @@ class ProxyContext:
             keep_open=keep_open,
             name=name,
         )
-

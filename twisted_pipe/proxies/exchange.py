@@ -88,7 +88,9 @@ class Exchange(ExchangeRecord):
             client.keep = False  # as of any request that is malformed
             self._turn_away(400, f"client: {error}", rest)
             return
-        route, self.captures = site.routes.find(uri if uri != b"*" else b"/")
+        route, self.captures = site.routes.find(uri)
+        if route is None and uri == b"*":
+            route, self.captures = site.routes.find(b"/")  # OPTIONS * is about the server as a whole
         if route is None:
             self.settings = site.settings
             self._turn_away(404, "client: there is no route for its path", rest)
@@ -250,7 +252,11 @@ class Exchange(ExchangeRecord):
         self.answered = now
         self.response = response
         self.status = response.status
-        if response.framing is _BY_LENGTH and len(data) == response.size + response.length and self.settings.plain_response:
+        if (
+            response.framing is _BY_LENGTH
+            and len(data) == response.size + response.length
+            and self.settings.plain_response
+        ):
             # all of it, and nothing to be changed: the hot path
             self._response_in(True, now)
             self.sent_lines = lines = self._plain_lines(response)
@@ -470,7 +476,13 @@ class Exchange(ExchangeRecord):
     def delivered(self, count: int, now: float) -> None:
         """The client's kernel has the whole response, which C{send_whole} has sent."""
         self.bytes_sent = count
-        if self.body is None and self._server is None and not self._closed and self.head and self.head.framing is _NO_BODY:
+        if (
+            self.body is None
+            and self._server is None
+            and not self._closed
+            and self.head
+            and self.head.framing is _NO_BODY
+        ):
             # the hot path: what _finish would come to
             self._closed = True
             self.ended = now
@@ -531,4 +543,3 @@ class Exchange(ExchangeRecord):
         else:
             why = f"connect timeout of {settings.connect_timeout:g} s expired"
             self._attempt_failed(504, why, sent=False)
-

@@ -13,7 +13,6 @@ from twisted_pipe.http.head import ResponseHead
 __all__ = ["Attempt", "ExchangeRecord"]
 
 
-
 @attrs.define(kw_only=True)
 class Attempt:
     """

@@ -522,7 +522,9 @@ class HttpClient:
         self.state = _LINGERING
         self.proxy.flush_logs()
         self.listen()
-        if self.source is not None or self.wire.has_halves:  # else the client sees by the response that it is the last one
+        if (
+            self.source is not None or self.wire.has_halves
+        ):  # else the client sees by the response that it is the last one
             half_close(self.transport)
         self._lingers_from = self.proxy.clock.seconds()
         if self.wire.readable:

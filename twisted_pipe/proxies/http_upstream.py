@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import abort
 from twisted_pipe.net.deadline import Deadline
-from twisted_pipe.net.edge import MOST_CALLS
+from twisted_pipe.net.edge import MOST_CALLS, edge_of
 from twisted_pipe.net.wire import TransportWire, connect_wire
 from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
@@ -205,6 +205,9 @@ class UpstreamConnection:
         if self.source is not None:
             wire.relay = self
         else:
+            edge = edge_of(wire.transport)
+            if edge is not None:
+                edge.reader = None  # the pipe that has read its socket may yet have much to deliver
             wire.release()
             wire.resume()
 

@@ -294,4 +294,3 @@ def _request_limits(settings: HttpSettings, body_timeout: float) -> PipeLimits:
         # what is streamed waits for its server in the client's hands, not on our disk
         max_temp_file_size=limits.max_temp_file_size if settings.request_buffering else 0,
     )
-

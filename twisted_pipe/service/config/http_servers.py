@@ -120,4 +120,3 @@ def _check_names(tables: Sequence[HttpServerTable], problems: Problems) -> None:
             except BadConfiguration:
                 where = (*table.where, "names", place) if table.names else (*table.where, "names")
                 problems.add(where, "must be a name that no other server on the address has")
-

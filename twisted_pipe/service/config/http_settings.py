@@ -161,9 +161,7 @@ def _converted(layers: Layers) -> dict[str, Any]:
 
 
 def _filters(given: Sequence[FilterGiven]) -> tuple[FilterUse, ...]:
-    return tuple(
-        FilterUse(factory=each.factory, types=each.types or ()) for each in given
-    )
+    return tuple(FilterUse(factory=each.factory, types=each.types or ()) for each in given)
 
 
 def _read(path: str) -> bytes:
