@@ -140,9 +140,9 @@ def bench(
     with ExitStack() as stack:
         origin = ScriptedOrigin.start(path)
         stack.callback(origin.stop)
-        server = {"tcp": origin.port, "name": f"localhost:{origin.port}", "unix": f"unix:{path}"}[transport]
+        servers: dict[str, int | str] = {"tcp": origin.port, "name": f"localhost:{origin.port}", "unix": f"unix:{path}"}
         proxy = stack.enter_context(
-            http_proxy(directory / "pipe", server, reactor="" if reactor == "epollet" else reactor)
+            http_proxy(directory / "pipe", servers[transport], reactor="" if reactor == "epollet" else reactor)
         )
         yield proxy, origin
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -198,9 +198,8 @@ def gone(case: Case, bench: Bench) -> None:
 @pytest.mark.parametrize("route", ["on", "off"])
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_response(framing: str, route: str, manner: object, bench: Bench) -> None:
+async def test_response(framing: str, route: str, manner: Callable[[Case, Bench], None], bench: Bench) -> None:
     """Every byte, framed as it has to be; the upstream is let go as soon as it can be; nothing stays behind."""
-    assert callable(manner)
     case = Case(framing, route, manner.__name__)
     began = time.monotonic()
     await deferToThread(manner, case, bench)
