@@ -632,11 +632,6 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        pipes.give_back(pipe)\n        if self.moved == self._until:\n            self._complete()\n",
         "        pipes.give_back(pipe)\n",
     ),
-    "overlook the last byte of a length when the sink took it later": (
-        "relay",
-        "        if self.moved == self._until:\n            self._complete()\n            return\n",
-        "",
-    ),
     "count only what the pipe delivered": (
         "driver",
         "        return self._pipe.bytes_out + self._relayed\n",

@@ -457,6 +457,7 @@ class EventPipe:
                     self._later = self._clock.callLater(0, self._go_on)
                 break
         if pipe.upstream is not Flow.OPEN or pipe.downstream is Flow.AWAITED:
+            source.settle(pipe.wants_read)  # before its owner reads it again by himself
             self._tell_owner(pipe, step)
             sink, relay = self._sink, self._relay  # which it may just have brought
         if pipe.chain is not None:
