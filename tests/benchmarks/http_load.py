@@ -28,7 +28,7 @@ _RECEIVE_BUFFER = 128 * 1024
 
 _LUA = """
 wrk.method = "{method}"
-wrk.body = string.rep("x", {body})
+if {body} > 0 then wrk.body = string.rep("x", {body}) end  -- an empty one would be announced: Content-Length: 0
 function done(summary, latency, requests)
     local e = summary.errors
     io.write(string.format(

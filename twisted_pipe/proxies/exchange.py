@@ -37,6 +37,7 @@ _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE
 _MOST_INTERIM = 16  # responses before the response: more is an upstream gone mad
 _CLIENT_CLOSED = 499  # nginx's, for the log
 _NO_BODY, _BY_LENGTH = Framing.NONE, Framing.LENGTH
+_SMALL = 16 * 1024  # bytes of a body that is given a moment to be whole
 
 
 class Exchange(ExchangeRecord):
@@ -49,6 +50,7 @@ class Exchange(ExchangeRecord):
     """
 
     settings: HttpSettings
+    lost = ""  # why the connection broke off of which a response's beginning is here
     body: RequestBody | None = None
     connection_up: UpstreamConnection | None = None
     _answering: ResponseBody | None = None  # an upstream's response that is being passed on
@@ -225,12 +227,19 @@ class Exchange(ExchangeRecord):
         if not data:
             connection = self.connection_up
             assert connection is not None
+            if self.response is not None:
+                connection.source.readable = True  # who passes it on has to find its end, too
+                self.moment_is_over()
+                return
             connection.close()
             self.upstream_lost("closed the connection" if not self._buffer else "closed the connection in its head")
             return
         self.upstream_bytes_received += len(data)
         if self._buffer:
             data = self._buffer + data
+            if self.response is not None:
+                self._rest_received(data, now)
+                return
         # a head is looked for in the first part only of what is much, and has not been copied
         text = data if type(data) is bytes else bytes(data[: self.settings.header_buffer_size + 1])
         try:
@@ -252,17 +261,56 @@ class Exchange(ExchangeRecord):
         self.answered = now
         self.response = response
         self.status = response.status
-        if (
-            response.framing is _BY_LENGTH
-            and len(data) == response.size + response.length
-            and self.settings.plain_response
-        ):
+        if response.framing is _BY_LENGTH and response.length <= _SMALL and self._is_awaited(response, data, now):
+            self._buffer = bytes(data)
+        else:
+            self._pass_on(response, data, now)
+
+    def _pass_on(self, response: ResponseHead, data: bytes | memoryview, now: float) -> None:
+        """C{data} is the response from its head on."""
+        size = response.size
+        if response.framing is _BY_LENGTH and len(data) == size + response.length and self.settings.plain_response:
             # all of it, and nothing to be changed: the hot path
             self._response_in(True, now)
             self.sent_lines = lines = self._plain_lines(response)
-            self.client.respond(response.line, lines, response.content_length, data[response.size :], now)
+            self.client.respond(response.line, lines, response.content_length, data[size:], now)
         else:
-            self._answer(response, data[response.size :], now)
+            self._answer(response, data[size:], now)
+
+    # A small response is given a moment to be whole. Servers often send head and body by two calls, and passing on each by one of
+    # our own would cost both of us twice.
+
+    def _is_awaited(self, response: ResponseHead, data: bytes | memoryview, now: float) -> bool:
+        """Whether some of it has yet to come, and may."""
+        connection = self.connection_up
+        if (
+            len(data) >= response.size + response.length
+            or response.accelerated
+            or connection is None
+            or connection.source is None
+            or not (self.settings.plain_response and self.settings.limits.buffering)
+        ):
+            return False
+        self.client.proxy.moments.begin(self, now)
+        return True
+
+    def _rest_received(self, data: bytes, now: float) -> None:
+        response = self.response
+        assert response is not None
+        if len(data) < response.size + response.length:
+            self._buffer = data
+            return
+        self.client.proxy.moments.end(self)
+        self._buffer = b""
+        self._pass_on(response, data, now)
+
+    def moment_is_over(self) -> None:
+        """What there is of a small response goes out; the rest follows when it comes."""
+        response, data = self.response, self._buffer
+        if response is not None and data and not self._closed:
+            self.client.proxy.moments.end(self)
+            self._buffer = b""
+            self._answer(response, data[response.size :], self.client.proxy.clock.seconds())
 
     def _plain_lines(self, response: ResponseHead) -> list[bytes]:
         """Its fields, of which none is to be changed."""
@@ -346,6 +394,10 @@ class Exchange(ExchangeRecord):
 
     def upstream_lost(self, why: str) -> None:
         """UpstreamUser: the connection broke off before the response began. It is closed."""
+        if self.response is not None:
+            self.lost = why
+            self.moment_is_over()
+            return
         connection, self.connection_up = self.connection_up, None
         reused = connection is not None and connection.requests > 1
         nothing_came = not self._buffer and not self._interim
@@ -453,8 +505,9 @@ class Exchange(ExchangeRecord):
         if self._closed:
             return
         answering = self._answering
+        self.client.proxy.moments.end(self)
         self.error = self.error or f"client: {why}"
-        if not self.status:
+        if not self.header_bytes:
             self.status = _CLIENT_CLOSED
         self._complain(f"client: {why}")
         self._closed = True

@@ -29,6 +29,7 @@ from twisted_pipe.proxies.exchange import Exchange
 from twisted_pipe.proxies.exchange_record import ExchangeRecord
 from twisted_pipe.proxies.http_client import HttpClient
 from twisted_pipe.proxies.http_settings import DEFAULT_CLIENT, ClientSettings, HttpSettings, Site
+from twisted_pipe.proxies.moments import Moments
 from twisted_pipe.proxies.watch import Watch
 
 __all__ = ["AccessLog", "HttpProxy", "HttpProxyStatistics"]
@@ -97,6 +98,7 @@ class HttpProxy(ServerFactory):
     @ivar clients: the connections that are not over.
     @ivar totals: what those that are have counted.
     @ivar watch: looks after their timeouts.
+    @ivar moments: of small responses that are not whole yet.
     @ivar takes_sockets: whether they can do with bare sockets, as on the C{epollet} reactor.
     @ivar head_limits: of requests.
     @ivar server_name: who says so on pages of our own; C{server_line} its field C{Server}, empty for none.
@@ -142,6 +144,7 @@ class HttpProxy(ServerFactory):
             self.default_settings.limits.read_timeout,
         )
         self.watch = Watch(clock, timeouts, self.clients)
+        self.moments = Moments(clock)
 
     def __repr__(self) -> str:
         return f"<HttpProxy clients={len(self.clients)} requests={self.totals.requests}>"
@@ -231,6 +234,7 @@ class HttpProxy(ServerFactory):
         for client in list(self.clients):
             client.close()
         self.watch.stop()
+        self.moments.stop()
 
 
 def _shown(text: bytes) -> str:

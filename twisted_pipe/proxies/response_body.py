@@ -107,7 +107,7 @@ class ResponseBody:
         head = client.encode(line, lines, length, chunked)
         exchange.sent_lines = lines
         exchange.header_bytes = len(head)
-        sockets = client.source is not None and self._connection.source is not None
+        sockets = client.source is not None and self._connection.source is not None and self._connection.open
         if length is not None and sockets and not self._limits.limit_rate:
             self._send_first(head, body)
         else:
@@ -204,8 +204,9 @@ class ResponseBody:
         if connection.source is not None:
             connection.source.relay = None
         self._length = length or 0
+        lost = exchange.lost
         pipe = self._mover = EventPipe(
-            connection.wire.transport,
+            None if lost else connection.wire.transport,
             client.transport,
             filters,
             self._limits,
@@ -218,7 +219,9 @@ class ResponseBody:
             keep_open=True,
             name=f"{client.name} (response)",
         )
-        if connection.source is None:
+        if lost:
+            pipe.upstream_lost(Failure(ConnectionError(lost)))  # it has what came before that
+        elif connection.source is None:
             connection.wire.feed(pipe)
         exchange.upstream_bytes_received -= len(body)  # the pipe counts them, too
         pipe.received.addCallback(self._received, pipe)
