@@ -260,6 +260,11 @@ class EventPipe:
         return self._pipe.leftover
 
     @property
+    def unread(self) -> bytes:
+        """After its end: what its upstream had pushed and it had not yet read. A socket keeps that itself."""
+        return b"" if self._pushed is None else self._pushed.unread
+
+    @property
     def memory_bytes(self) -> int:
         """What waits in memory."""
         return self._pipe.memory_bytes

@@ -78,9 +78,11 @@ class ProducerSource:
 
     The producer is paused as soon as anything stands here or the pipe wants no more; so at most what one turn of a transport
     brings is held beyond the pipe's buffers.
+
+    @ivar unread: after C{detach}, what was pushed and nobody has read.
     """
 
-    __slots__ = ("_ended", "_failure", "_paused", "_pending", "_producer", "_registered", "_streaming")
+    __slots__ = ("_ended", "_failure", "_paused", "_pending", "_producer", "_registered", "_streaming", "unread")
 
     def __init__(self, producer: Any) -> None:
         self._producer = producer
@@ -90,6 +92,7 @@ class ProducerSource:
         self._paused: bool | None = None  # whoever made the connection may have paused it already
         self._ended = False
         self._failure: PipeError | None = None
+        self.unread = b""
 
     def register(self, producer: Any, streaming: bool) -> None:
         """
@@ -177,6 +180,7 @@ class ProducerSource:
 
     def detach(self) -> None:
         producer, self._producer = self._producer, None
+        self.unread = b"".join(self._pending)
         self._pending.clear()
         self._ended = True
         if self._registered and producer is not None:

@@ -51,7 +51,7 @@ class Drain:
         connection.listen()
         if response is not None and response.framing is Framing.LENGTH and left <= 0:
             self._end(response.keep_alive)
-        elif connection.source is not None and connection.source.readable:
+        elif connection.wire.readable:
             clock.callLater(0, self._go_on)
 
     def __repr__(self) -> str:

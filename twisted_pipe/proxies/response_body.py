@@ -244,7 +244,7 @@ class ResponseBody:
         if error is None:
             exchange.response_delivered()
         elif error.side is Side.DOWNSTREAM:
-            self._client_lost(str(error), self._left(outcome.bytes_in))
+            self._client_lost(str(error), self._left(outcome.bytes_in), pipe.unread)
         elif error.side is Side.FILTER and not exchange.bytes_sent:
             exchange.refuse(500, error.describe())
         elif not isinstance(error, Cancelled):
@@ -256,16 +256,23 @@ class ResponseBody:
 
     # ends
 
-    def _client_lost(self, why: str, left: int) -> None:
-        self._leave_alone(left)
+    def _client_lost(self, why: str, left: int, unread: bytes = b"") -> None:
+        self._leave_alone(left, unread)
         self._exchange.client_lost(why)
 
-    def _leave_alone(self, left: int) -> None:
-        """The client is gone, and perhaps the server is not to notice that, which has C{left} bytes yet to send."""
+    def _leave_alone(self, left: int, unread: bytes = b"") -> None:
+        """
+        The client is gone, and perhaps the server is not to notice that.
+
+        @param left: bytes that nobody has read yet.
+        @param unread: these of them that have come.
+        """
         exchange = self._exchange
         connection = exchange.connection_up
         if exchange.settings.ignore_client_abort and connection is not None and connection.open:
             exchange.connection_up = None
+            if unread:
+                connection.wire.early = unread + connection.wire.early
             Drain(connection, self._response, left, self._decoder)
 
     def _fail(self, error: PipeError) -> None:
@@ -276,7 +283,7 @@ class ResponseBody:
         mover, self._mover = self._mover, None
         if isinstance(mover, EventPipe):
             mover.abandon(Cancelled("the exchange is over"))
-            self._leave_alone(self._left(mover.bytes_in))
+            self._leave_alone(self._left(mover.bytes_in), mover.unread)
         elif mover is not None:
             left = (mover.left or 0) - len(mover.stop())
             mover.source.reader = None
