@@ -17,12 +17,10 @@ from typing import Any
 
 import attrs
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
-from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import alsoProvides
 
 from tests.net.fakes import WatchedSpill
 from tests.net.loopback import Loopback
@@ -234,9 +232,7 @@ class MemoryCase(HttpCase):
         return [UpstreamServer(name, Endpoint(self, name)) for name in self.servers]
 
     def client(self, room: int = 1 << 30) -> Line:
-        line = Line(self, self.proxy.buildProtocol(None), room)
-        if self.tls:
-            alsoProvides(line, ISSLTransport)
+        line = Line(self, self.proxy.buildProtocol(None), room, self.tls)
         self.clients.append(line)
         self.settle()
         return line

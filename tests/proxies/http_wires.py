@@ -11,8 +11,9 @@ import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.python.failure import Failure
+from zope.interface import alsoProvides
 
 from tests.net.fakes import MemoryTransport, Peer
 
@@ -49,8 +50,10 @@ class Line(MemoryTransport):
     @ivar seen: at that time, how many lines of the access log were in the file.
     """
 
-    def __init__(self, case: MemoryCase, protocol: Any, room: int = 1 << 30) -> None:
+    def __init__(self, case: MemoryCase, protocol: Any, room: int = 1 << 30, tls: bool = False) -> None:
         MemoryTransport.__init__(self, room)
+        if tls:
+            alsoProvides(self, ISSLTransport)
         self.case = case
         self.protocol = protocol
         self.inbox = b""

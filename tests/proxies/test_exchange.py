@@ -527,6 +527,17 @@ class RequestHeadSocketTests(RequestHeadRules, SocketCase):
     pass
 
 
+class TlsTests(MemoryCase):
+    tls = True
+
+    def test_the_server_is_told(self) -> None:
+        _client, origin = self.pair(request(), forwarded=ForwardedStyle.BOTH)
+        asked = origin.gets()
+        self.assertIn(b"\r\nX-Forwarded-Proto: https\r\n", asked)
+        self.assertIn(b";proto=https\r\n", asked)
+        origin.says(response(b""))
+
+
 class ResponseHeadMemoryTests(ResponseHeadRules, MemoryCase):
     pass
 

@@ -47,7 +47,6 @@ class ExchangeRecord:
         done; 0 for not yet. In the clock's seconds.
     """
 
-    scheme = "http"
     # What most exchanges have nothing to say of stays with the class: one is made for every request.
     ended = 0.0
     site = ""
@@ -105,6 +104,11 @@ class ExchangeRecord:
     @property
     def pid(self) -> int:
         return os.getpid()
+
+    @property
+    def scheme(self) -> str:
+        scheme: str = self.client.scheme
+        return scheme
 
     # the request
 

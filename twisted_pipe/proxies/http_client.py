@@ -14,7 +14,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.logger import Logger
+from twisted.internet.interfaces import ISSLTransport
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import Side, TimedOut
@@ -41,8 +41,6 @@ _JOINED = 16 * 1024  # of a response up to which its body is copied behind its h
 _LONGEST_LINGERING = 30.0  # seconds
 _SHOWN = 200  # bytes of a line that could not be understood, for the log
 
-_log = Logger()
-
 
 class ClientState(enum.Enum):
     """What comes next on the connection."""
@@ -68,6 +66,7 @@ class HttpClient:
     @ivar source: the bare socket, None for a transport. (The loop asks a relay for it.)
     @ivar state: see L{ClientState}.
     @ivar host: the client's address, without port; C{port} its port.
+    @ivar scheme: C{http}, or C{https} if it comes by TLS.
     @ivar serial: number of the connection.
     @ivar requests: how many have come.
     @ivar keep: whether the connection can go on after the current response.
@@ -97,6 +96,7 @@ class HttpClient:
         "port",
         "proxy",
         "requests",
+        "scheme",
         "serial",
         "source",
         "state",
@@ -117,6 +117,7 @@ class HttpClient:
             peer = wire.getPeer()
         else:
             peer = wire.transport.getPeer()  # type: ignore[union-attr]
+        self.scheme = "https" if ISSLTransport.providedBy(wire.transport) else "http"
         self.host: str = getattr(peer, "host", None) or "unix:"
         self.port: int = getattr(peer, "port", None) or 0
         self.state = _IDLE
@@ -180,7 +181,7 @@ class HttpClient:
         if self._forwards_for is not settings:
             self._forwards_for = settings
             client = b"unix" if self.host == "unix:" else self.host.encode()
-            self._forwarder = Forwarder(settings.forwarded, settings.via, client, b"http")
+            self._forwarder = Forwarder(settings.forwarded, settings.via, client, self.scheme.encode())
         made: Forwarder = self._forwarder
         return made
 
