@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_pipe.http.facts import ExchangeFacts
 from twisted_pipe.http.variables import (
     VARIABLES,
-    ExchangeFacts,
     Variable,
     VariableFamily,
     basic_user,

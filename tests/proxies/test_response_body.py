@@ -11,7 +11,7 @@ from tests.proxies.http_case import LIMITS, SIZE, HttpCase, MemoryCase, SocketCa
 from tests.proxies.http_messages import THEIR_DATE, chunks, parsed, request, response, unchunked
 from tests.proxies.http_wires import Line
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
-from twisted_pipe.proxies import http_upstream
+from twisted_pipe.proxies import upstream_connection
 from twisted_pipe.proxies.http_settings import FilterUse
 from twisted_pipe.proxies.moments import MOMENT
 
@@ -299,8 +299,8 @@ class LentBytesTests(SocketCase):
 
     def test_surplus_does_not_overwrite_a_response_that_is_being_sent(self) -> None:
         answer = response(b"a" * 19_900)
-        self.patch(http_upstream, "RECEIVE", len(answer))
-        self.patch(http_upstream, "_buffer", memoryview(bytearray(len(answer))))
+        self.patch(upstream_connection, "RECEIVE", len(answer))
+        self.patch(upstream_connection, "_buffer", memoryview(bytearray(len(answer))))
         client, origin = self.both()
         origin.says(answer + b"!" * 1000)
         self.assertEqual(client.waits(len(answer)), answer)
@@ -310,8 +310,8 @@ class LentBytesTests(SocketCase):
 
     def test_a_read_that_was_full_and_all(self) -> None:
         answer = response(b"a" * 19_900)
-        self.patch(http_upstream, "RECEIVE", len(answer))
-        self.patch(http_upstream, "_buffer", memoryview(bytearray(len(answer))))
+        self.patch(upstream_connection, "RECEIVE", len(answer))
+        self.patch(upstream_connection, "_buffer", memoryview(bytearray(len(answer))))
         client, origin = self.both()
         for _ in range(3):
             origin.says(answer)

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.http.facts import ExchangeFacts
 from twisted_pipe.http.template import Escape, Template
 from twisted_pipe.http.variables import (
-    ExchangeFacts,
     basic_user,
     host_of,
     local_second,

@@ -21,7 +21,8 @@ from typing import Union
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.http.variables import ExchangeFacts, Variable, find_variable, nearest_name
+from twisted_pipe.http.facts import ExchangeFacts
+from twisted_pipe.http.variables import Variable, find_variable, nearest_name
 
 __all__ = ["Escape", "Template"]
 

@@ -12,7 +12,7 @@ from twisted_pipe.http.head import BadMessage, Framing, ResponseHead, parse_resp
 from twisted_pipe.net.deadline import Deadline
 
 if TYPE_CHECKING:
-    from twisted_pipe.proxies.http_upstream import UpstreamConnection
+    from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 
 __all__ = ["Drain"]
 

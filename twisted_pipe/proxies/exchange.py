@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 
 from twisted_pipe.errors import PipeError, TimedOut
 from twisted_pipe.http.head import BadMessage, Framing, RequestHead, ResponseHead, parse_response
-from twisted_pipe.http.target import BadTarget, normal_path, replace_prefix
+from twisted_pipe.http.target import BadTarget, normal_path
 from twisted_pipe.proxies.answers import Page, answer_page, error_answer, redirect_page
 from twisted_pipe.proxies.drain import Drain
 from twisted_pipe.proxies.exchange_record import ExchangeRecord
-from twisted_pipe.proxies.head_changes import change_request, change_response
+from twisted_pipe.proxies.head_changes import change_response
 from twisted_pipe.proxies.http_settings import Answer, HttpSettings, ProxyTo, Redirect, Route
-from twisted_pipe.proxies.http_upstream import HttpUpstream, UpstreamConnection
+from twisted_pipe.proxies.http_upstream import HttpUpstream
 from twisted_pipe.proxies.request_body import RequestBody
+from twisted_pipe.proxies.request_head import request_head
 from twisted_pipe.proxies.response_body import ResponseBody
+from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.upstream.group import UpstreamServer
 
@@ -184,7 +186,7 @@ class Exchange(ExchangeRecord):
 
     def _send(self, connection: UpstreamConnection) -> None:
         """The request's head, and its body if that is in memory; a larger one follows by its pipe."""
-        head = self._request_head(connection)
+        head = request_head(self, self._route, connection.server)
         body = self.body
         if body is not None and body.pipe is not None:
             body.deliver_to(connection, head)
@@ -196,29 +198,6 @@ class Exchange(ExchangeRecord):
         if self.body is None:
             self.body = RequestBody(self, self.settings)
         self.body.send_rest(connection, rest)
-
-    def _request_head(self, connection: UpstreamConnection) -> bytes:
-        request: RequestHead = self.head
-        settings = self.settings
-        forwarder = self.client.forwarder(settings)
-        route = self._route
-        if route.plain and request.framing is _NO_BODY and self.body is None:
-            request.forwarded_by, request.forwarded = route, forwarder.block(request)
-            return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.origin_target, request.forwarded)
-        lines = forwarder.lines(request)
-        host = request.host_value if settings.pass_host else connection.server.name.encode()
-        assert host is not None
-        target = request.origin_target
-        if isinstance(route.action, ProxyTo) and route.action.uri is not None:
-            target = replace_prefix(target, route.prefix, route.action.uri)
-        if settings.request_headers:
-            host, lines = change_request(host, lines, settings.request_headers, self)
-        if self.body is not None:
-            lines = [*lines, self.body.framing_line]
-        elif request.framing is Framing.LENGTH:
-            lines = [*lines, b"Content-Length: 0"]
-        first = b"%b %b HTTP/1.1" % (request.method, target)
-        return b"\r\n".join([first, b"Host: " + host, *lines, b"", b""])
 
     # the response
 

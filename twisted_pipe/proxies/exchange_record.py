@@ -34,7 +34,7 @@ class Attempt:
 
 class ExchangeRecord:
     """
-    See L{twisted_pipe.http.variables.ExchangeFacts}, which this is.
+    See L{twisted_pipe.http.facts.ExchangeFacts}, which this is.
 
     @ivar client: the client's connection.
     @ivar head: the request's head, None if it could not be read.

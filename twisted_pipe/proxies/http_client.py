@@ -1,9 +1,9 @@
 """
 A client's HTTP/1 connection: reads heads, has one exchange at a time, writes what that answers.
 
-What HTTP/1 is on the wire stands here and in L{twisted_pipe.proxies.http_upstream}; an exchange knows heads, a source and a sink
-of a body, and an end. Requests that come while one is answered wait in the kernel; what a read has brought of them waits here, at
-most that one read.
+What HTTP/1 is on the wire stands here and in L{twisted_pipe.proxies.upstream_connection}; an exchange knows heads, a source and a
+sink of a body, and an end. Requests that come while one is answered wait in the kernel; what a read has brought of them waits
+here, at most that one read.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from twisted_pipe.proxies.http_filters import request_filters
 if TYPE_CHECKING:
     from twisted_pipe.proxies.exchange import Exchange
     from twisted_pipe.proxies.http_settings import HttpSettings
-    from twisted_pipe.proxies.http_upstream import UpstreamConnection
+    from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 
 __all__ = ["RequestBody"]
 

@@ -31,7 +31,7 @@ from twisted_pipe.net.relay import Relay
 from twisted_pipe.proxies.body_framing import chunked_filter
 from twisted_pipe.proxies.drain import Drain
 from twisted_pipe.proxies.http_filters import choose_filters
-from twisted_pipe.proxies.http_upstream import UpstreamConnection
+from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.units import parse_size
 

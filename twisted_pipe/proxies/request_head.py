@@ -1,0 +1,43 @@
+"""The head that a server gets of a client's request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_pipe.http.message import Framing, RequestHead
+from twisted_pipe.http.target import replace_prefix
+from twisted_pipe.proxies.head_changes import change_request
+from twisted_pipe.proxies.http_settings import ProxyTo, Route
+
+if TYPE_CHECKING:
+    from twisted_pipe.proxies.exchange import Exchange
+    from twisted_pipe.upstream.group import UpstreamServer
+
+__all__ = ["request_head"]
+
+
+def request_head(exchange: Exchange, route: Route, server: UpstreamServer) -> bytes:
+    """
+    The request of C{exchange} as C{server} gets it by C{route}, with its empty line.
+
+    What follows the first line of one without a body is remembered in its head: the client's next one is likely to have the same.
+    """
+    request: RequestHead = exchange.head
+    settings = route.settings
+    forwarder = exchange.client.forwarder(settings)
+    if route.plain and request.framing is Framing.NONE and exchange.body is None:
+        request.forwarded_by, request.forwarded = route, forwarder.block(request)
+        return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.origin_target, request.forwarded)
+    lines = forwarder.lines(request)
+    host = (request.host_value or b"") if settings.pass_host else server.name.encode()
+    target = request.origin_target
+    if isinstance(route.action, ProxyTo) and route.action.uri is not None:
+        target = replace_prefix(target, route.prefix, route.action.uri)
+    if settings.request_headers:
+        host, lines = change_request(host, lines, settings.request_headers, exchange)
+    if exchange.body is not None:
+        lines = [*lines, exchange.body.framing_line]
+    elif request.framing is Framing.LENGTH:
+        lines = [*lines, b"Content-Length: 0"]
+    first = b"%b %b HTTP/1.1" % (request.method, target)
+    return b"\r\n".join([first, b"Host: " + host, *lines, b"", b""])
