@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from twisted_pipe.http.message import Framing, RequestHead
-from twisted_pipe.http.target import replace_prefix
+from twisted_pipe.http.target import BadTarget, check_host, replace_prefix
 from twisted_pipe.proxies.head_changes import change_request
 from twisted_pipe.proxies.http_settings import ProxyTo, Route
 
@@ -29,7 +30,7 @@ def request_head(exchange: Exchange, route: Route, server: UpstreamServer) -> by
         request.forwarded_by, request.forwarded = route, forwarder.block(request)
         return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.origin_target, request.forwarded)
     lines = forwarder.lines(request)
-    host = (request.host_value or b"") if settings.pass_host else server.name.encode()
+    host = (request.host_value or b"") if settings.pass_host else _host_of(server)
     target = request.origin_target
     if isinstance(route.action, ProxyTo) and route.action.uri is not None:
         target = replace_prefix(target, route.prefix, route.action.uri)
@@ -41,3 +42,20 @@ def request_head(exchange: Exchange, route: Route, server: UpstreamServer) -> by
         lines = [*lines, b"Content-Length: 0"]
     first = b"%b %b HTTP/1.1" % (request.method, target)
     return b"\r\n".join([first, b"Host: " + host, *lines, b"", b""])
+
+
+@functools.lru_cache(maxsize=1024)
+def _host_of(server: UpstreamServer) -> bytes:
+    """A server's own C{Host}: its name, if it is one, else its address; C{localhost} if it has none (nginx: UNIX sockets)."""
+    name = server.name.removeprefix("tcp:").encode()
+    if server.name.startswith("unix:"):
+        return b"localhost"
+    try:
+        if check_host(name):
+            return name
+    except BadTarget:
+        pass  # an endpoint string of another kind
+    if isinstance(server.address, tuple):
+        host, port = server.address[:2]
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
+    return b"localhost"
