@@ -338,3 +338,19 @@ class BadSiteTests(SynchronousTestCase):
         table.add(["a"], 1, default=True)
         error = self.assertRaises(BadConfiguration, table.add, ["b"], 2, default=True)
         self.assertEqual(error.name, "default")
+
+
+class ValuesTests(SynchronousTestCase):
+    """Whoever has to look at all of them can."""
+
+    def test_routes(self) -> None:
+        table = RouteTable(
+            exact={b"/a": 1}, prefixes={b"/": 2}, final_prefixes={b"/f": 3}, patterns=[("x", False, 4), ("y", True, 5)]
+        )
+        self.assertEqual(sorted(table), [1, 2, 3, 4, 5])
+        self.assertEqual(list(RouteTable[int]()), [])
+
+    def test_sites(self) -> None:
+        table = SiteTable([(["a", "*.a", "~b"], 1), ([], 2)])
+        table.add(["c"], 3, default=True)
+        self.assertEqual(list(table), [1, 2, 3])

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import attrs
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxies.http_case import template
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.base import FilterPlugin
+from twisted_pipe.http.routing import RouteTable, SiteTable
+from twisted_pipe.limits import PipeLimits
+from twisted_pipe.net.spillfile import SpillDirectory
+from twisted_pipe.proxies.http import HttpProxy
 from twisted_pipe.proxies.http_settings import (
     Answer,
     ErrorPage,
@@ -16,6 +21,7 @@ from twisted_pipe.proxies.http_settings import (
     HttpSettings,
     ProxyTo,
     Route,
+    Site,
     check_status,
 )
 
@@ -78,3 +84,15 @@ class CheckStatusTests(SynchronousTestCase):
 
     def test_an_answer_without_a_body(self) -> None:
         self.assertIsNone(Answer(status=204).body)
+
+
+class TimeoutTests(SynchronousTestCase):
+    """The timeouts of a route are kept, however long those of its site are."""
+
+    def test_of_a_route(self) -> None:
+        short = HttpSettings(limits=PipeLimits(read_timeout=0.5))
+        for settings, period in ((HttpSettings(), 1.25), (short, 0.125)):
+            route = Route(action=Answer(status=404), settings=settings)
+            site = Site(name="", routes=RouteTable(prefixes={b"/": route}))
+            proxy = HttpProxy(SiteTable([((), site)]), Clock(), SpillDirectory())
+            self.assertEqual(proxy.watch.period, period)

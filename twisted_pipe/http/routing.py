@@ -9,7 +9,7 @@ bytes; they are tried one after another, and match anywhere unless anchored.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, Union
 
@@ -70,6 +70,13 @@ class RouteTable(Generic[T]):
         }
         self._lengths = _descending(self._prefixes)
 
+    def __iter__(self) -> Iterator[T]:
+        """Every value."""
+        for value, _ in (*self._exact.values(), *(found for found, _ in self._prefixes.values())):
+            assert value is not None
+            yield value
+        yield from (value for _, value in self._patterns)
+
     def find(self, path: bytes) -> Found[T]:
         """
         @param path: the normal path (L{twisted_pipe.http.target.normal_path}).
@@ -110,12 +117,14 @@ class SiteTable(Generic[T]):
         "_patterns",
         "_tail_lengths",
         "_tails",
+        "_values",
     )
 
     def __init__(self, sites: Iterable[tuple[Sequence[str], T]] = ()) -> None:
         """
         @param sites: names and value of each, as for L{add}; the first is the default.
         """
+        self._values: list[T] = []
         self._default: T | None = None
         self._default_chosen = False
         self._only = True  # no second site
@@ -146,6 +155,7 @@ class SiteTable(Generic[T]):
         if default or self._default is None:
             self._default = value
         self._default_chosen |= default
+        self._values.append(value)
 
     def _add_name(self, name: str, value: T) -> None:
         if name.startswith("~"):
@@ -161,6 +171,10 @@ class SiteTable(Generic[T]):
             _add_once(self._tails, name, b"." + host, value)
         else:
             _add_once(self._exact, name, _host_name(name, name) if name else b"", value)
+
+    def __iter__(self) -> Iterator[T]:
+        """Every value, once, in the order in which they were added."""
+        return iter(self._values)
 
     def find(self, host: bytes) -> T:
         """

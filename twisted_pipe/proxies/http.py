@@ -6,7 +6,7 @@ The HTTP proxy: for each client a connection (L{twisted_pipe.proxies.http_client
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -135,15 +135,7 @@ class HttpProxy(ServerFactory):
         self.clients: set[HttpClient] = set()
         self.totals = HttpProxyTotals()
         self._date = (b"", b"")
-        timeouts = (
-            client.header_timeout,
-            client.body_timeout,
-            client.keepalive_timeout,
-            client.lingering_timeout,
-            self.default_settings.connect_timeout,
-            self.default_settings.limits.read_timeout,
-        )
-        self.watch = Watch(clock, timeouts, self.clients)
+        self.watch = Watch(clock, [*_client_timeouts(client), *_route_timeouts(sites)], self.clients)
         self.moments = Moments(clock)
 
     def __repr__(self) -> str:
@@ -235,6 +227,16 @@ class HttpProxy(ServerFactory):
             client.close()
         self.watch.stop()
         self.moments.stop()
+
+
+def _client_timeouts(client: ClientSettings) -> Iterator[float]:
+    yield from (client.header_timeout, client.body_timeout, client.keepalive_timeout, client.lingering_timeout)
+
+
+def _route_timeouts(sites: Iterable[Site]) -> Iterator[float]:
+    for site in sites:
+        for settings in (site.settings, *(route.settings for route in site.routes)):
+            yield from (settings.connect_timeout, settings.limits.read_timeout, settings.limits.send_timeout)
 
 
 def _shown(text: bytes) -> str:
