@@ -16,6 +16,8 @@ from tests.fuzz.mutations import MUTATIONS, mutated_pipe
 SEEDS = int(os.environ.get("TWISTED_PIPE_FUZZ_SEEDS", "2000"))
 FIRST = int(os.environ.get("TWISTED_PIPE_FUZZ_FIRST", "0"))
 MUTATION_SEEDS = 3000
+#: Mutations say something of the tests, which one run is enough for (C{TWISTED_PIPE_MUTATIONS=off} in the others).
+NO_MUTATIONS = "told to leave out mutations" if os.environ.get("TWISTED_PIPE_MUTATIONS") == "off" else None
 
 
 class HostileDriverTests(SynchronousTestCase):
@@ -67,6 +69,8 @@ class HostileDriverTests(SynchronousTestCase):
 
 class MutationTests(SynchronousTestCase):
     """Each mutation of the policy is found within C{MUTATION_SEEDS} lives."""
+
+    skip = NO_MUTATIONS
 
 
 def _dies(life: Life) -> bool:
