@@ -13,7 +13,15 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["MUTATIONS", "SOCKET_MUTATIONS", "copied_modules", "mutated_modules", "mutated_pipe", "real_modules"]
+__all__ = [
+    "FOUND_AT",
+    "MUTATIONS",
+    "SOCKET_MUTATIONS",
+    "copied_modules",
+    "mutated_modules",
+    "mutated_pipe",
+    "real_modules",
+]
 
 #: name -> (module of core, text, replacement)
 MUTATIONS: dict[str, tuple[str, str, str]] = {
@@ -691,3 +699,18 @@ def _remade(name: str, where: str, text: str, replacement: str) -> dict[str, Mod
         return found
     finally:
         sys.modules.update(saved)
+
+
+#: Seeds at which a mutation was found that takes long to find: they are tried first.
+FOUND_AT: dict[str, int] = {
+    "forget what of a length has passed by": 1168,
+    "keep the head for a downstream that is gone": 672,
+    "lose what stands before a fault": 163,
+    "overlook a fault": 163,
+    "overlook an end that has passed by": 825,
+    "send memory that a write is reading behind the head": 2836,
+    "send memory that is to be stored behind the head": 449,
+    "take a failure for the end": 157,
+    "take back less than went past and was not taken": 160,
+    "use memory again that a write is reading": 526,
+}

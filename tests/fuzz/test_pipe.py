@@ -11,7 +11,7 @@ import os
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fuzz.hostile import Life
-from tests.fuzz.mutations import MUTATIONS, mutated_pipe
+from tests.fuzz.mutations import FOUND_AT, MUTATIONS, mutated_pipe
 
 SEEDS = int(os.environ.get("TWISTED_PIPE_FUZZ_SEEDS", "2000"))
 FIRST = int(os.environ.get("TWISTED_PIPE_FUZZ_FIRST", "0"))
@@ -84,7 +84,7 @@ def _dies(life: Life) -> bool:
 def _test_of(name: str) -> None:
     def test(self: MutationTests) -> None:
         pipe_class, steps = mutated_pipe(name)
-        if any(_dies(Life(seed, pipe_class, steps)) for seed in range(MUTATION_SEEDS)):
+        if any(_dies(Life(seed, pipe_class, steps)) for seed in (FOUND_AT.get(name, 0), *range(MUTATION_SEEDS))):
             return
         self.fail(f"the mutation {name!r} lived through {MUTATION_SEEDS} seeds")
 

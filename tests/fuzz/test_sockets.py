@@ -12,7 +12,7 @@ from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fuzz.mutations import SOCKET_MUTATIONS, copied_modules, mutated_modules, real_modules
+from tests.fuzz.mutations import FOUND_AT, SOCKET_MUTATIONS, copied_modules, mutated_modules, real_modules
 from tests.fuzz.streams import WAYS, Facts, live
 from tests.fuzz.test_pipe import NO_MUTATIONS
 
@@ -87,7 +87,8 @@ class SocketMutationTests(SynchronousTestCase):
 def _test_of(name: str) -> None:
     def test(self: SocketMutationTests) -> None:
         modules = mutated_modules(name)
-        if any(self.dies(seed, way, modules) for seed in range(MUTATION_SEEDS) for way in ("fast", "session")):
+        seeds = (FOUND_AT.get(name, 0), *range(MUTATION_SEEDS))
+        if any(self.dies(seed, way, modules) for seed in seeds for way in ("fast", "session")):
             return
         self.fail(f"the mutation {name!r} lived through {MUTATION_SEEDS} seeds")
 
