@@ -55,7 +55,7 @@ __all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
 _log = Logger()
 _TURN_BUDGET = 1024 * 1024  # bytes a pipe may move before the others have their turn
 _AWAIT_COST = 65536  # of that: filters that wait for what has come already have to let others have theirs, too
-_SPILL_COST = 8  # of that, a byte that goes to disk: nobody waits for it, and those who wait for others do for its write
+_SPILL_COST = 8  # of that, each byte that goes to disk: nobody waits for it
 _PIECE_COST = 64  # of that: a filter that puts out single bytes makes work all the same
 _SLOW_FILTERS = 0.2  # seconds of one turn
 
