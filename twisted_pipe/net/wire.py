@@ -15,13 +15,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_pipe.net.closing import abort, can_half_close
 from twisted_pipe.net.edge import SocketOwner
 from twisted_pipe.net.pipe_end import PipeEnd
+from twisted_pipe.net.quiet import QuietFactory
 
 __all__ = ["TransportWire", "connect_wire"]
 
@@ -152,17 +152,10 @@ class _Sending:
         """It is gone, which the wire is told, too."""
 
 
-class _WireFactory(Factory):
-    """Without Twisted's two log lines for each connection."""
-
-    noisy = False
-    protocol = TransportWire
-
-
 def connect_wire(endpoint: Any) -> Deferred[TransportWire]:
     """
     Connect by a Twisted endpoint.
 
     @return: fires with the wire, fails as the endpoint does.
     """
-    return maybeDeferred(endpoint.connect, _WireFactory())
+    return maybeDeferred(endpoint.connect, QuietFactory.forProtocol(TransportWire))

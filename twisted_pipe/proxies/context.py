@@ -16,23 +16,17 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.protocol import Factory
 
 from twisted_pipe.interfaces import Direction, FilterContext, NamedFilter
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.pipe_end import PipeEnd
+from twisted_pipe.net.quiet import QuietFactory
 from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.proxies.built_filters import build_filters
 from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 __all__ = ["ProxyContext"]
-
-
-class _QuietFactory(Factory):
-    """Without Twisted's two log lines for each connection."""
-
-    noisy = False
 
 
 @attrs.frozen
@@ -59,7 +53,7 @@ class ProxyContext:
         @return: fires with that protocol; fails as the endpoint does, or with C{twisted.internet.defer.TimeoutError}. May be
             cancelled.
         """
-        connecting: Deferred[Any] = maybeDeferred(server.endpoint.connect, _QuietFactory.forProtocol(protocol))
+        connecting: Deferred[Any] = maybeDeferred(server.endpoint.connect, QuietFactory.forProtocol(protocol))
         if self.settings.connect_timeout:
             connecting.addTimeout(self.settings.connect_timeout, self.clock)
         return connecting

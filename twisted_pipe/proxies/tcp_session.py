@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -31,6 +30,7 @@ from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.edge import edge_of
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.pipe_end import PipeEnd
+from twisted_pipe.net.quiet import QuietFactory
 from twisted_pipe.net.relay import Relay
 from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.units import format_duration, format_size
@@ -41,13 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["TcpSession"]
 
 _log = Logger()
-
-
-class _UpstreamFactory(Factory):
-    """The protocol of an upstream connection; without Twisted's two log lines for each."""
-
-    noisy = False
-    protocol = PipeEnd
 
 
 class _Way:
@@ -171,7 +164,7 @@ class TcpSession:
             except Exception as error:  # no descriptor, no route, or an address that is none
                 self._connect_failed(getattr(error, "strerror", None) or str(error))
             return
-        connecting = self._connecting = maybeDeferred(server.endpoint.connect, _UpstreamFactory())
+        connecting = self._connecting = maybeDeferred(server.endpoint.connect, QuietFactory.forProtocol(PipeEnd))
         connecting.addCallbacks(self._upstream_connected, self._endpoint_failed)  # perhaps at once
         connecting.addErrback(self._failed_to_start)
 
