@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-__all__ = ["error_page", "reason", "status_line"]
+__all__ = ["CLIENT_CLOSED_REQUEST", "error_page", "reason", "status_line"]
 
 #: nginx's, for the log only: the client has gone before it was answered.
 CLIENT_CLOSED_REQUEST = 499

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from twisted_pipe.errors import PipeError, TimedOut
 from twisted_pipe.http.head import BadMessage, Framing, RequestHead, ResponseHead, parse_response
+from twisted_pipe.http.status import CLIENT_CLOSED_REQUEST
 from twisted_pipe.http.target import BadTarget, normal_path
 from twisted_pipe.proxies.answers import Page, answer_page, error_answer, redirect_page
 from twisted_pipe.proxies.drain import Drain
@@ -37,7 +38,6 @@ __all__ = ["Exchange"]
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 _MOST_INTERIM = 16  # responses before the response: more is an upstream gone mad
-_CLIENT_CLOSED = 499  # nginx's, for the log
 _NO_BODY, _BY_LENGTH = Framing.NONE, Framing.LENGTH
 _SMALL = 16 * 1024  # bytes of a body that is given a moment to be whole
 
@@ -316,14 +316,9 @@ class Exchange(ExchangeRecord):
         line, lines = response.line, self._plain_lines(response)
         if settings.response_headers:
             lines = change_response(lines, settings.response_headers, self)
-        framing = response.framing
-        if framing is _NO_BODY:
+        if response.framing is _NO_BODY:
             self._response_in(not body, now)
             self.send_whole(line, lines, response.content_length, b"", now)
-        elif framing is _BY_LENGTH and len(body) >= response.length and not settings.response_filters:
-            surplus = len(body) - response.length
-            self._response_in(not surplus, now)
-            self.send_whole(line, lines, response.content_length, body[: response.length], now)
         else:
             self._answering = answering = ResponseBody(self, response)
             answering.begin(line, lines, body)
@@ -464,9 +459,9 @@ class Exchange(ExchangeRecord):
         length = b"%d" % len(page.body) if page.has_body else None
         self.send_whole(page.line, lines, length, body, self.client.proxy.clock.seconds())
 
-    def response_failed(self, error: PipeError, names: tuple[str, str] = ("upstream", "client")) -> None:
+    def response_failed(self, error: PipeError) -> None:
         """A response that was being passed on broke off."""
-        self._fail_response(error.describe(*names))
+        self._fail_response(error.describe("upstream", "client"))
 
     def _fail_response(self, why: str) -> None:
         self._complain(why)
@@ -487,7 +482,7 @@ class Exchange(ExchangeRecord):
         self.client.proxy.moments.end(self)
         self.error = self.error or f"client: {why}"
         if not self.header_bytes:
-            self.status = _CLIENT_CLOSED
+            self.status = CLIENT_CLOSED_REQUEST
         self._complain(f"client: {why}")
         self._closed = True
         if answering is not None:

@@ -84,12 +84,6 @@ class ResponseBody:
             if not filters and self._answer_at_once(line, lines, body):
                 return
             self._decoder = ChunkedDecoder(bare_lf=self._exchange.settings.bare_lf)
-        elif response.framing is Framing.LENGTH and not filters and len(body) >= response.length:
-            # none of the route's filters wants it
-            whole = bytes(body[: response.length])
-            exchange.response_received(clean=len(body) == response.length)
-            exchange.send_whole(line, lines, response.content_length, whole, exchange.client.proxy.clock.seconds())
-            return
         if response.accelerated:
             self._limits = _accelerated(self._limits, response, exchange)
         if (response.get(b"content-type") or b"").lower().startswith(_EVENTS):
