@@ -7,7 +7,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxies.http_case import template
-from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.base import FilterPlugin
 from twisted_pipe.http.routing import RouteTable, SiteTable
 from twisted_pipe.limits import PipeLimits
@@ -22,7 +21,6 @@ from twisted_pipe.proxies.http_settings import (
     ProxyTo,
     Route,
     Site,
-    check_status,
 )
 
 CHANGES = HeadChanges(remove=frozenset({b"x"}))
@@ -71,17 +69,7 @@ class RouteTests(SynchronousTestCase):
             self.assertFalse(route.plain, route)
 
 
-class CheckStatusTests(SynchronousTestCase):
-    def test_one_that_may_be(self) -> None:
-        self.assertEqual(check_status("status", 301, (301, 302)), 301)
-        self.assertEqual(check_status("status", 599, range(200, 600)), 599)
-
-    def test_others(self) -> None:
-        error = self.assertRaises(BadConfiguration, check_status, "status", 300, (301, 302))
-        self.assertEqual(str(error), "status: 300: must be one of 301, 302")
-        error = self.assertRaises(BadConfiguration, check_status, "status", 600, range(200, 600))
-        self.assertEqual(str(error), "status: 600: must be from 200 to 599")
-
+class AnswerTests(SynchronousTestCase):
     def test_an_answer_without_a_body(self) -> None:
         self.assertIsNone(Answer(status=204).body)
 

@@ -523,16 +523,11 @@ class HttpClient:
         self.state = _LINGERING
         self.proxy.flush_logs()
         self.listen()
-        if (
-            self.source is not None or self.wire.has_halves
-        ):  # else the client sees by the response that it is the last one
-            half_close(self.transport)
+        if self.source is not None or self.wire.has_halves:
+            half_close(self.transport)  # else the client sees by the response that it is the last one
         self._lingers_from = self.proxy.clock.seconds()
         if self.wire.readable:
-            self._resume_lingering()
-
-    def _resume_lingering(self) -> None:
-        self.proxy.clock.callLater(0, self._linger_on)
+            self.proxy.clock.callLater(0, self._linger_on)
 
     def _linger_on(self) -> None:
         if self.state is _LINGERING:

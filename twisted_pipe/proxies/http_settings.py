@@ -1,7 +1,7 @@
 """
 What an HTTP proxy does with a request: sites, routes and actions, as the proxy needs them at run time.
 
-Everything here is frozen and checked; the configuration file and the command line are made into it once, at start-up.
+Everything here is frozen. The configuration file and the command line are checked and made into it once, at start-up.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from typing import Any, Union
 
 import attrs
 
-from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.http.message import HeadLimits
-from twisted_pipe.http.routing import RouteTable, SiteTable
+from twisted_pipe.http.routing import RouteTable
 from twisted_pipe.http.template import Template
 from twisted_pipe.interfaces import IPipeFilterFactory
 from twisted_pipe.limits import KIB, MIB, PipeLimits
 
 __all__ = [
     "DEFAULT_CLIENT",
-    "DEFAULT_REQUEST_LIMITS",
     "Action",
     "Answer",
     "ClientSettings",
@@ -37,9 +35,6 @@ __all__ = [
 ]
 
 _MOST_RESPONSE_FIELDS = 1000
-
-#: For requests: the client's silence is C{body_timeout}'s business.
-DEFAULT_REQUEST_LIMITS = PipeLimits()
 
 
 @attrs.frozen(kw_only=True)
@@ -174,7 +169,8 @@ class HttpSettings:
     How requests of one route are passed on. Names are nginx's C{proxy_...} without the prefix.
 
     @ivar limits: bounds of the response: buffers, spilling, rate, C{read_timeout}, C{send_timeout}.
-    @ivar request_limits: bounds of a request's body on its way to the upstream.
+    @ivar request_limits: bounds of a request's body on its way to the upstream. Its C{read_timeout} is not used: a client's
+        silence is C{ClientSettings.body_timeout}'s business.
     @ivar header_buffer_size: bytes a response's head may have (nginx C{proxy_buffer_size}). Default 32 KiB; more is 502.
     @ivar connect_timeout: seconds for a connection to a server; 504. Default 60.
     @ivar send_timeout: seconds between two writes of a request to a server; 504. Default 60. (Of C{limits} it is the client's.)
@@ -198,7 +194,7 @@ class HttpSettings:
     """
 
     limits: PipeLimits = attrs.field(factory=PipeLimits)
-    request_limits: PipeLimits = DEFAULT_REQUEST_LIMITS
+    request_limits: PipeLimits = attrs.field(factory=PipeLimits)
     header_buffer_size: int = 32 * KIB
     connect_timeout: float = 60.0
     send_timeout: float = 60.0
@@ -266,17 +262,3 @@ class Site:
     name: str
     routes: RouteTable[Route]
     settings: HttpSettings = attrs.field(factory=HttpSettings)
-
-
-#: What a listener chooses among.
-Sites = SiteTable[Site]
-
-
-def check_status(name: str, status: int, allowed: tuple[int, ...] | range) -> int:
-    """
-    @raise BadConfiguration: it is none of C{allowed}.
-    """
-    if status not in allowed:
-        what = "one of " + ", ".join(map(str, allowed)) if isinstance(allowed, tuple) else "from 200 to 599"
-        raise BadConfiguration(name, status, f"must be {what}")
-    return status

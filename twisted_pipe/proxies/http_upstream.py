@@ -73,7 +73,6 @@ class HttpUpstream:
         self._idle: dict[UpstreamConnection, float] = {}  # since when; the oldest first
         self._stacks: dict[UpstreamServer, list[UpstreamConnection]] = {server: [] for server in group.servers}
         self._deadline = Deadline(clock, keepalive.timeout, self._close_expired)
-        self._watched = False  # whether that runs
 
     def __repr__(self) -> str:
         return f"<HttpUpstream {self.group!r} idle={len(self._idle)}>"
@@ -113,8 +112,7 @@ class HttpUpstream:
             return
         idle[connection] = now
         connection.stack.append(connection)
-        if not self._watched:
-            self._watched = True
+        if not self._deadline.running:
             self._deadline.restart(now)
         source = connection.source
         if source is not None and source.readable:
@@ -139,17 +137,14 @@ class HttpUpstream:
     def close(self) -> None:
         """Close every idle connection."""
         self._deadline.cancel()
-        self._watched = False
         for connection in list(self._idle):
             self.forget(connection)
             connection.close()
 
     def _close_expired(self) -> None:
         now = self.clock.seconds()
-        self._watched = False
         for connection, since in list(self._idle.items()):
             if now - since < self.keepalive.timeout:
-                self._watched = True
                 self._deadline.restart(since)
                 return
             self.forget(connection)
