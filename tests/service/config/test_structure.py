@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_pipe.proxies.http_settings import ClientSettings, ErrorPage, HttpSettings, Redirect
 from twisted_pipe.proxies.http_upstream import KeepaliveSettings
 from twisted_pipe.proxies.settings import ProxySettings
-from twisted_pipe.service.config import model
+from twisted_pipe.service.config import model, model_upstreams
 from twisted_pipe.service.config.http_servers import _CLIENT
 from twisted_pipe.service.config.http_settings import _TAKEN
 from twisted_pipe.service.config.keys import Table, annotation_of, keys_of
@@ -36,8 +36,8 @@ PLACES: dict[type[Table], list[str | int]] = {
     model.DefaultsTable: ["defaults"],
     model.HttpDefaults: ["defaults", "http"],
     model.StreamDefaults: ["defaults", "tcp"],
-    model.UpstreamTable: ["upstreams", "app"],
-    model.UpstreamServerTable: ["upstreams", "app", "servers"],
+    model_upstreams.UpstreamTable: ["upstreams", "app"],
+    model_upstreams.UpstreamServerTable: ["upstreams", "app", "servers"],
     model.HttpServerTable: ["servers", 0],
     model.StreamServerTable: ["servers", 1],
     model.RouteTable: ["servers", 0, "routes", 0],
@@ -137,7 +137,7 @@ class DefaultTests(SynchronousTestCase):
 
     def test_others(self) -> None:
         for field, name in _KEEPALIVE.items():
-            self.assert_default(model.UpstreamTable, name, getattr(KeepaliveSettings(), field))
-        self.assert_default(model.UpstreamServerTable, "weight", attrs.fields(UpstreamServer).weight.default)
+            self.assert_default(model_upstreams.UpstreamTable, name, getattr(KeepaliveSettings(), field))
+        self.assert_default(model_upstreams.UpstreamServerTable, "weight", attrs.fields(UpstreamServer).weight.default)
         self.assert_default(model.ErrorPageTable, "content_type", ErrorPage(body=b"").content_type.decode())
         self.assert_default(model.RedirectTable, "status", attrs.fields(Redirect).status.default)

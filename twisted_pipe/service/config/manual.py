@@ -9,7 +9,7 @@ import attrs
 
 from twisted_pipe.http.log_format import COMBINED, JSON_FIELDS
 from twisted_pipe.http.variables import VARIABLES
-from twisted_pipe.service.config import model
+from twisted_pipe.service.config import model, model_upstreams
 from twisted_pipe.service.config.keys import Key, Table, annotation_of, item_of
 from twisted_pipe.service.config.places import places_of
 from twisted_pipe.service.config.values import ValueKind, kind_of
@@ -35,8 +35,8 @@ class _Group:
 _HTTP = "`[defaults.http]`, `[[servers]]`, `[[servers.routes]]`"
 _GROUPS = (
     _Group("The process", "the top of the file", (model.ConfigurationFile,)),
-    _Group("Upstreams", "`[upstreams.NAME]`", (model.UpstreamTable,)),
-    _Group("Servers of an upstream", "`servers` of `[upstreams.NAME]`", (model.UpstreamServerTable,)),
+    _Group("Upstreams", "`[upstreams.NAME]`", (model_upstreams.UpstreamTable,)),
+    _Group("Servers of an upstream", "`servers` of `[upstreams.NAME]`", (model_upstreams.UpstreamServerTable,)),
     _Group("Servers: http", "`[[servers]]`", (model.HttpServerTable,)),
     _Group("Clients: http", "`[defaults.http]`, `[[servers]]`", (model.HttpServerKeys,)),
     _Group("Routes", "`[[servers.routes]]`", (model.RouteTable,)),

@@ -19,9 +19,9 @@ import attrs
 
 from twisted_pipe.service.config.filter_value import HttpFilter, StreamFilter
 from twisted_pipe.service.config.keys import Table, key
+from twisted_pipe.service.config.model_upstreams import UpstreamTable
 from twisted_pipe.service.config.values import (
     Address,
-    Balancer,
     Body,
     BodyText,
     Buffers,
@@ -45,7 +45,6 @@ from twisted_pipe.service.config.values import (
     Status,
     Text,
     UriPath,
-    Weight,
 )
 
 __all__ = [
@@ -66,8 +65,6 @@ __all__ = [
     "StreamDefaults",
     "StreamKeys",
     "StreamServerTable",
-    "UpstreamServerTable",
-    "UpstreamTable",
 ]
 
 
@@ -392,42 +389,6 @@ class StreamServerTable(StreamKeys):
 
 #: A server is one of these, as its C{protocol} says.
 ServerTable = Union[HttpServerTable, StreamServerTable]
-
-
-@attrs.frozen(kw_only=True)
-class UpstreamServerTable(Table):
-    """A server of a group."""
-
-    shorthand: ClassVar[str] = "address"
-
-    address: Address | None = key(
-        "where to connect", nginx="server", required='must be an address, such as "127.0.0.1:9000"'
-    )
-    weight: Weight | None = key(
-        "how many connections it gets beside another's one", default="1", nginx="server … weight="
-    )
-
-
-@attrs.frozen(kw_only=True)
-class UpstreamTable(Table):
-    """Servers that stand for one upstream."""
-
-    servers: Sequence[UpstreamServerTable] = key(
-        "the servers", nginx="server", required='must hold a server, such as { address = "127.0.0.1:9000" }', absent=()
-    )
-    balance: Balancer | None = key("what chooses among them", default='"round-robin"', nginx="least_conn, …")
-    keepalive: Count | None = key("idle connections that are kept, for http; 0: none", default="32", nginx="keepalive")
-    keepalive_timeout: Duration | None = key(
-        "an idle connection is kept", default='"60s"', nginx="keepalive_timeout (upstream)"
-    )
-    keepalive_requests: PositiveCount | None = key(
-        "requests a connection may carry", default="1000", nginx="keepalive_requests (upstream)"
-    )
-    keepalive_time: Duration | None = key(
-        "a connection may be used before it is closed after a response; 0: for ever",
-        default='"1h"',
-        nginx="keepalive_time (upstream)",
-    )
 
 
 @attrs.frozen(kw_only=True)

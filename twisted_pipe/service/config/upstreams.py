@@ -13,7 +13,7 @@ from twisted_pipe.plugin.declared import nearest
 from twisted_pipe.proxies.http_upstream import HttpUpstream, KeepaliveSettings
 from twisted_pipe.service.config.keys import Path
 from twisted_pipe.service.config.layers import Layers
-from twisted_pipe.service.config.model import UpstreamServerTable, UpstreamTable
+from twisted_pipe.service.config.model_upstreams import UpstreamServerTable, UpstreamTable
 from twisted_pipe.service.config.problems import Problems, Skip
 from twisted_pipe.service.endpoints import UPSTREAM_RULE, parse_upstream
 from twisted_pipe.service.upstream_url import split_url
