@@ -1,0 +1,64 @@
+"""Reasons in plain words."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from OpenSSL.SSL import X509VerificationCodes as Codes
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_pipe.errors import PipeError
+from twisted_pipe.tls.problems import PLAIN_HTTP_ANSWER, TlsRefused, explain, is_plain_http, verification_problem
+
+
+def said_by_openssl(*reasons: str) -> SSL.Error:
+    return SSL.Error([("SSL routines", "", reason) for reason in reasons])
+
+
+class ExplainTests(SynchronousTestCase):
+    def test_what_openssl_says(self) -> None:
+        for reason, said in (
+            ("http request", "it speaks plain HTTP, not TLS"),
+            ("wrong version number", "it does not speak TLS"),
+            ("unsupported protocol", "no TLS version in common"),
+            ("no shared cipher", "no cipher in common"),
+            ("tlsv1 alert protocol version", "it refused: no TLS version in common"),
+            ("sslv3 alert certificate expired", "it refused our certificate: expired"),
+            ("ssl/tls alert certificate expired", "it refused our certificate: expired"),
+            ("tlsv13 alert certificate required", "it wants a certificate of ours"),
+            ("ssl/tls alert user canceled", "it sent alert user canceled"),
+            ("some new trouble", "some new trouble"),
+        ):
+            self.assertEqual(explain(said_by_openssl(reason)), said)
+
+    def test_several_reasons_at_once(self) -> None:
+        self.assertEqual(explain(said_by_openssl("odd", "odd", "strange")), "odd; strange")
+        self.assertEqual(explain(said_by_openssl("odd", "no shared cipher")), "no cipher in common")
+
+    def test_a_connection_that_ends(self) -> None:
+        gone = "it closed the connection during the handshake"
+        self.assertEqual(explain(SSL.SysCallError(-1, "Unexpected EOF")), gone)
+        self.assertEqual(explain(SSL.ZeroReturnError()), gone)
+        self.assertEqual(explain(SSL.SysCallError(104, "ECONNRESET")), "connection lost: ECONNRESET")
+
+    def test_our_own_words(self) -> None:
+        error = TlsRefused("because so")
+        self.assertIsInstance(error, PipeError)
+        self.assertEqual((explain(error), str(error)), ("because so", "because so"))
+
+    def test_any_error(self) -> None:
+        self.assertEqual(explain(OSError(5, "two\nlines")), "[Errno 5] two lines")
+        self.assertEqual(explain(KeyError()), "KeyError")
+
+    def test_plain_http(self) -> None:
+        self.assertTrue(is_plain_http(said_by_openssl("http request")))
+        self.assertTrue(is_plain_http(said_by_openssl("https proxy request")))
+        for error in (said_by_openssl("wrong version number"), OSError(), TlsRefused("it is late"), SSL.Error()):
+            self.assertFalse(is_plain_http(error))
+
+    def test_the_answer_to_plain_http_is_whole(self) -> None:
+        head, _, body = PLAIN_HTTP_ANSWER.partition(b"\r\n\r\n")
+        self.assertIn(b"Content-Length: %d" % len(body), head)
+
+    def test_verification(self) -> None:
+        self.assertEqual(verification_problem(Codes.ERR_CERT_HAS_EXPIRED), "its certificate has expired")
+        self.assertIn("OpenSSL error 9999", verification_problem(9999))
