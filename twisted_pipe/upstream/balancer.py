@@ -24,7 +24,7 @@ class ConfiguredBalancer(ConfiguredPlugin):
 @implementer(IPlugin, IUpstreamBalancerFactory)
 @attrs.frozen
 class BalancerPlugin(DeclaredPlugin):
-    """A balancer by name, as a drop-in declares it. Its class is built with the servers, a sequence, and its options."""
+    """A balancer by name, as a drop-in declares it. Its class is built with the peers, a sequence, and its options."""
 
     noun: ClassVar[str] = "balancer"
     product: ClassVar[Any] = IUpstreamBalancer
