@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EINPROGRESS
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -25,6 +25,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_pipe.net.edge import EdgeSocket
+from twisted_pipe.net.proxied_transport import twisted_address
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from twisted_pipe.preface.proxy_header import ProxyHeader
 
 __all__ = ["BareSocket"]
 
@@ -38,9 +44,10 @@ class BareSocket(EdgeSocket):
     @ivar reactor: the C{EpollETReactor} it is registered with.
     @ivar connected: whether the connection stands.
     @ivar accepted: whether it is a client's, which may be closed while idle to make room.
+    @ivar proxied: the C{ProxyHeader} that came before the stream; None for none. What it says of the connection's ends counts.
     """
 
-    __slots__ = ("_opened", "_peer", "accepted", "connected", "reactor")
+    __slots__ = ("_opened", "_peer", "accepted", "connected", "proxied", "reactor")
 
     TLS = False
     backlog = False
@@ -58,30 +65,38 @@ class BareSocket(EdgeSocket):
         EdgeSocket.__init__(self, None, sock)
         self.reactor = reactor
         self._peer = peer
+        self.proxied: ProxyHeader | None = None
         self.accepted = self.connected = self.writable = accepted
         self._opened: Callable[[OSError | None], object] | None = None
         reactor.add_edge(self, sock.fileno())
 
     @classmethod
     def connecting(
-        cls, reactor: Any, address: tuple[Any, ...] | str, opened: Callable[[OSError | None], object]
-    ) -> BareSocket:
+        cls,
+        reactor: Any,
+        address: tuple[Any, ...] | str,
+        opened: Callable[[OSError | None], object],
+        prepare: Callable[[socket.SocketType], object] | None = None,
+    ) -> Self:
         """
         Connect to C{address}: that of C{AF_INET6} if it has four parts, of C{AF_UNIX} if it is a string, else of C{AF_INET}.
 
         @param opened: called once, from the reactor's next turns: with None when the connection stands, else with why it does not.
-        @raise OSError: there is no descriptor, no port or no route.
+        @param prepare: called with the socket before it connects.
+        @raise OSError: there is no descriptor, no port or no route; or C{prepare} raises it.
         """
         family = (
             socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if len(address) == 4 else socket.AF_INET
         )
         sock = socket.SocketType(family, _KIND)
         try:
+            if prepare is not None:
+                prepare(sock)
+            elif family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             problem = sock.connect_ex(address)
             if problem and problem != EINPROGRESS:
                 raise OSError(problem, os.strerror(problem))
-            if family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             bare = cls(reactor, sock, False)
         except BaseException:
             sock.close()
@@ -142,11 +157,19 @@ class BareSocket(EdgeSocket):
     # what pipes and sessions call of a transport
 
     def getPeer(self) -> Any:
-        """The address of the other end."""
+        """The address of the other end; of the client, if a proxy has told who that is."""
+        if self.proxied is not None and self.proxied.source is not None:
+            return twisted_address(self.proxied.source)
+        return self.getDirectPeer()
+
+    def getDirectPeer(self) -> Any:
+        """The address of the other end of this connection, whatever a PROXY header says."""
         return _parsed(self._peer) or self._address(self.socket.getpeername)
 
     def getHost(self) -> Any:
-        """The address of this end."""
+        """The address of this end; what the client has connected to, if a proxy has told."""
+        if self.proxied is not None and self.proxied.destination is not None:
+            return twisted_address(self.proxied.destination)
         return self._address(self.socket.getsockname)
 
     def _address(self, ask: Callable[[], Any]) -> Any:

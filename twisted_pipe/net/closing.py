@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
 
+from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.edge import EdgeSocket, edge_of
 
 __all__ = ["abort", "abort_when_sent", "can_half_close", "close_when_sent", "half_close"]
@@ -24,12 +25,13 @@ _LOOK_EVERY = 0.05  # seconds, at first
 _LOOK_SELDOM = 1.0
 _TCP_CLOSE = 7  # include/net/tcp_states.h
 _ONLY_THE_END = 1  # TIOCOUTQ counts the FIN as a byte
+_ONLY_A_CLOSE_NOTIFY = 128  # bytes of one, whatever the cipher, and the FIN
 
 
 def can_half_close(transport: Any) -> bool:
     """Whether its two directions end apart. Those of TLS do not: its end of sending ends the connection."""
     if isinstance(transport, EdgeSocket):
-        return True
+        return transport.plain
     if ISSLTransport.providedBy(transport) or getattr(transport, "TLS", False):
         return False
     return ITCPTransport.providedBy(transport) or IHalfCloseableDescriptor.providedBy(transport)
@@ -81,9 +83,12 @@ def close_when_sent(transport: Any, clock: Any, patience: float) -> None:
     """
     if _is_gone(transport):
         return
-    half_close(transport)
+    if isinstance(transport, BareSocket):
+        transport.loseWriteConnection()  # of TLS, too: here nothing more is read
+    else:
+        half_close(transport)
     edge = edge_of(transport) if getattr(transport, "connected", False) else None
-    if edge is not None and (_ask(edge, termios.FIONREAD) or _ask(edge, termios.TIOCOUTQ) > _ONLY_THE_END):
+    if edge is not None and (_ask(edge, termios.FIONREAD) or _has_to_send(edge)):
         _Farewell(transport, edge, clock, patience, transport.loseConnection).look()
     else:
         transport.loseConnection()
@@ -98,6 +103,17 @@ def _ask(edge: EdgeSocket, what: int) -> int:
     answer = array.array("i", [0])
     fcntl.ioctl(edge.socket.fileno(), what, answer)
     return answer[0]
+
+
+def _has_to_send(edge: EdgeSocket) -> bool:
+    """Whether more than its end is on its way."""
+    end = _ONLY_THE_END if edge.plain else _ONLY_A_CLOSE_NOTIFY
+    return bool(edge.unsent) or _ask(edge, termios.TIOCOUTQ) > end
+
+
+def _unsent(edge: EdgeSocket) -> int:
+    """Bytes that the peer's kernel does not have yet."""
+    return _ask(edge, termios.TIOCOUTQ) + edge.unsent
 
 
 def _gone(edge: EdgeSocket) -> bool:
@@ -127,7 +143,7 @@ class _Farewell:
     def look(self) -> None:
         if not self._transport.connected:
             return
-        unsent, now = _ask(self._edge, termios.TIOCOUTQ), self._clock.seconds()
+        unsent, now = _unsent(self._edge), self._clock.seconds()
         if unsent != self._unsent:
             self._unsent, self._since = unsent, now
         left = self._since + self._patience - now if self._patience else _LOOK_SELDOM

@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import Sequence
 from errno import EBADF, EINVAL, EIO, ENOBUFS, EPIPE, ESTALE, EUCLEAN
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from twisted_pipe.core.readiness import Readiness
 from twisted_pipe.core.slots import NO_TAG
@@ -60,7 +60,10 @@ class EdgeSocket(Readiness):
     @ivar feeder: the relay that sends to it, None for nobody.
     @ivar failed: the error that sending met and the kernel will not tell again: the end that reading finds is no clean one.
     @ivar active: when it last had something to do, in the loop's seconds; for C{worker_connections}.
+    @cvar plain: whether its bytes are the descriptor's, for splice and sendfile; those of TLS are not.
     """
+
+    plain: ClassVar[bool] = True
 
     __slots__ = (
         "active",
@@ -102,6 +105,11 @@ class EdgeSocket(Readiness):
     def fd(self) -> int:
         """The descriptor's number, -1 when it is closed."""
         return self.socket.fileno()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that it has taken and the kernel does not have."""
+        return 0
 
     @property
     def log_prefix(self) -> str:

@@ -4,7 +4,8 @@ The fast path: from socket to socket, past everything.
 While nothing waits between two sockets and nobody looks at the bytes, the pipe's policy has only one answer: read, write.
 A relay does just that. Armed, it stands at its source's registration and the loop calls L{Relay.run} for each event that
 tells of bytes and of nothing else: one C{recv}, one C{send}. When reads come back full, it goes over to splice(2), by which bulk
-is passed on without being copied; when they come back short, it goes back.
+is passed on without being copied; when they come back short, it goes back. Where a socket speaks TLS there is nothing to splice:
+bulk goes by larger reads.
 
 When the sink takes less than it was offered, the relay reads nothing more until it has taken the rest, for L{PATIENCE} at most:
 a client as fast as the upstream is full every now and then, and buffering or spilling for it would cost more than it is
@@ -33,6 +34,7 @@ __all__ = ["PATIENCE", "Relay", "RelayOwner"]
 PATIENCE = 0.02  #: seconds a sink may be full before it counts as slow
 
 _SMALL = 16 * 1024  # bytes of one plain read: more would seldom be there, and be worth splicing
+_LARGE = 64 * 1024  # bytes of one read of bulk that cannot be spliced
 _BULK = 64 * 1024  # bytes moved in a turn that make it bulk
 _LONG = 128 * 1024  # bytes still to come that make it bulk from the start
 _BUDGET = 1024 * 1024  # bytes in a turn before the other sockets have theirs
@@ -74,6 +76,7 @@ class Relay:
         "_rest",
         "_send",
         "_size",
+        "_splices",
         "_until",
         "last_progress",
         "moved",
@@ -103,6 +106,7 @@ class Relay:
         self._owner = owner
         self._most = most
         self._size = min(most, _SMALL)
+        self._splices = source.plain and sink.plain
         self._bulk = False
         self._until: int | None = None  # how many bytes will have gone through at the end
         self.left = length
@@ -221,12 +225,14 @@ class Relay:
         """Pass on bytes while the source is readable, all of them are taken, and the budget lasts."""
         source = self.source
         before = self.moved
-        spliced = self._bulk
+        bulk = self._bulk
         while source.readable and source.relay is self and self.moved - before < _BUDGET:
-            if spliced:
+            if not bulk:
+                bulk = self._pass(self._size)
+            elif self._splices:
                 self._splice()
             else:
-                spliced = self._pass()
+                self._pass(min(self._most, _LARGE))
         moved = self.moved - before
         self._bulk = moved >= _BULK or (self._until is not None and self._until - self.moved >= _LONG)
         if moved:
@@ -234,10 +240,11 @@ class Relay:
         if source.readable and source.relay is self:
             self._loop.post(source)
 
-    def _pass(self) -> bool:
-        """One read and one write. Returns whether more is likely to be there, and much."""
+    def _pass(self, size: int) -> bool:
+        """One read of at most C{size} bytes and one write. Returns whether more is likely to be there, and much."""
         source = self.source
-        size = self._size if self._until is None else self._within(self._size)
+        if self._until is not None:
+            size = self._within(size)
         try:
             data = self._recv(size)
         except BlockingIOError:
@@ -273,7 +280,7 @@ class Relay:
         try:
             pipe = pipes.take()
         except OSError:  # no descriptor is free for one
-            self._pass()
+            self._pass(self._size)
             return
         try:
             pipe.fill(source.socket.fileno(), self._within(min(self._most, pipe.size)))
