@@ -9,7 +9,8 @@ there is no queue between a filter and its neighbours.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Mapping, Sequence
+import os
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import attrs
@@ -25,12 +26,21 @@ __all__ = [
     "FilterGenerator",
     "FilterOutput",
     "IBufferedProtocol",
+    "IHealthCheck",
+    "IHealthCheckFactory",
+    "IHealthCheckStream",
+    "IMessageFilter",
+    "IMessageFilterFactory",
     "IPipeFilter",
     "IPipeFilterFactory",
     "IPipeProtocol",
     "IPipeProtocolFactory",
     "IUpstreamBalancer",
     "IUpstreamBalancerFactory",
+    "IUpstreamResolver",
+    "IUpstreamResolverFactory",
+    "MessageContext",
+    "MessageOutput",
     "NamedFilter",
     "OnFailure",
 ]
@@ -149,7 +159,7 @@ class NamedFilter:
     A filter in its place in a pipe.
 
     @ivar name: for errors and logs.
-    @ivar filter: an C{IPipeFilter}.
+    @ivar filter: an C{IPipeFilter}; of a message, an C{IMessageFilter}.
     @ivar on_failure: what its failure does.
     @ivar timeout: seconds that it may wait for one Deferred, 0 for ever.
     """
@@ -186,6 +196,90 @@ class IPipeFilterFactory(Interface):
         """A new filter for one direction of one connection."""
 
 
+#: What a message filter's calls may return; what an awaitable gives is nothing or a reply, too.
+MessageOutput = Union[Any, Awaitable[Any], None]
+
+
+async def _at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+@attrs.frozen(kw_only=True)
+class MessageContext:
+    """
+    What a message filter may know of where it stands.
+
+    @ivar clock: an C{IReactorTime} for filters that need time; the reactor in production, a C{Clock} in tests.
+    @ivar folder: what relative paths among its options are relative to: the configuration file's directory; empty: the current one.
+    @ivar in_thread: calls a function with arguments and returns an awaitable of what that returns: for what would hold up the
+        reactor. In production a thread of the reactor's pool calls it.
+    """
+
+    clock: Any = None
+    folder: str = ""
+    in_thread: Callable[..., Awaitable[Any]] = _at_once
+
+    def path(self, name: str) -> str:
+        """C{name}, an option that names a file, as it can be opened."""
+        return os.path.join(self.folder, name)
+
+
+class IMessageFilter(Interface):
+    """
+    Sees and changes the heads of HTTP requests and their responses, and decides on bodies: one object for all exchanges of the
+    place where it is configured. All calls are made in the reactor thread.
+
+    What is to be remembered from a request to its response stands in the request, not in the filter: many requests are under way
+    at a time.
+
+    Filters see requests in the order of the configuration and responses in the reverse one, like the skins of an onion: the first
+    is nearest to the client, what it sets last is what the client gets, and it sees the answers of all filters behind it. What a
+    filter answers is seen by those before it only.
+
+    Each call returns None to let the message go on, as it is now; or a L{Reply<twisted_pipe.messages.reply.Reply>}, which takes its
+    place; or an awaitable (Deferred, coroutine) of one of these. While one is waited for the message is held: nothing more is read
+    from who has sent it. It is cancelled when the client goes, and when the filter's timeout is over.
+
+    What a call raises, and what it returns that is nothing of these, is a failure of the filter: the client gets 500 and the log
+    C{FilterFailed}; or the message goes on as it was before (L{OnFailure}).
+    """
+
+    def request(request: Any) -> MessageOutput:
+        """
+        A request has come, and its route was found. Its body was not read, nor asked for (C{Expect}).
+
+        @param request: a L{RequestMessage<twisted_pipe.messages.request.RequestMessage>}. It may be changed until this is over.
+        """
+
+    def response(response: Any) -> MessageOutput:
+        """
+        A response is about to be sent, the upstream's or our own, to a request that this filter has let go on.
+
+        @param response: a L{ResponseMessage<twisted_pipe.messages.response.ResponseMessage>}. It may be changed until this is over.
+        """
+
+
+class IMessageFilterFactory(Interface):
+    """
+    The plugin: an object in a C{twisted.plugins} drop-in or an entry point C{twisted_pipe.message_filters}, immutable.
+    """
+
+    name = Attribute("The name by which configuration finds it: lower case, digits and dashes.")
+    summary = Attribute("One line for C{--help}.")
+    on_failure = Attribute("What the failure of one of its filters does: an C{OnFailure}.")
+    timeout = Attribute("Seconds that one of its filters may take for one message, 0 for ever.")
+
+    def configure(options: Mapping[str, Any]) -> IMessageFilterFactory:
+        """As L{IPipeFilterFactory.configure}."""
+
+    def build(context: MessageContext) -> IMessageFilter:
+        """
+        A new filter for one place of the configuration. At start-up, and when a configuration is only checked.
+
+        @raise twisted_pipe.errors.BadConfiguration: an option, named alone, that makes no sense: a file that is not there.
+        """
+
+
 class IPipeProtocol(Interface):
     """
     What a listener speaks: made once for each service, and a Twisted C{IProtocolFactory} besides, whose C{buildProtocol} is
@@ -220,19 +314,34 @@ class IPipeProtocolFactory(Interface):
 class IUpstreamBalancer(Interface):
     """
     Chooses among the servers of one group. In the reactor thread; called for each connection, so it must not wait for anything.
+
+    Servers are L{twisted_pipe.upstream.peer.Peer}s, which the group changes and the balancer only reads.
     """
 
-    def pick(key: bytes | None) -> Any:
+    key = Attribute('A template of what it wants to know of a connection: C{"$remote_addr"}; C{""} for nothing.')
+
+    def update(peers: Sequence[Any]) -> None:
         """
-        The server for one more connection.
+        Some have been taken out or have come back, or have another weight now.
+
+        @param peers: those that may be chosen, of those that it was built with, in the same order; perhaps none.
+        """
+
+    def pick(key: bytes | None, tried: Collection[Any]) -> Any:
+        """
+        The server for one more connection, which is none of C{tried} and C{available}.
 
         @param key: what the connection is about, for balancers that send the same to the same server; None if the protocol
             knows nothing of the kind.
-        @return: one of the servers it was built with.
+        @param tried: servers that the connection was refused by; mostly none.
+        @return: a peer, or None if there is no such one.
         """
 
-    def release(server: Any) -> None:
-        """A connection to C{server}, which L{pick} has returned, is over, or could not be made."""
+    def release(peer: Any) -> None:
+        """
+        A connection to C{peer}, which L{pick} has returned, is over, or could not be made; C{peer.active} has been lowered. It need
+        not be one that may be chosen now.
+        """
 
     def statistics() -> Any:
         """Its state, an attrs instance or a mapping."""
@@ -247,11 +356,96 @@ class IUpstreamBalancerFactory(Interface):
     def configure(options: Mapping[str, Any]) -> IUpstreamBalancerFactory:
         """As L{IPipeFilterFactory.configure}, for C{--balancer NAME:key=value:...}."""
 
-    def build(servers: Sequence[Any]) -> IUpstreamBalancer:
+    def build(peers: Sequence[Any]) -> IUpstreamBalancer:
+        """
+        For one group, or for its backup servers. When the servers of the group are replaced, another one is built.
+
+        @param peers: C{twisted_pipe.upstream.peer.Peer}s, all of them; perhaps none. L{IUpstreamBalancer.update} says which of them
+            may be chosen.
+        """
+
+
+class IUpstreamResolver(Interface):
+    """Finds the servers that a name stands for. In the reactor thread, in the background."""
+
+    def takes(address: str) -> bool:
+        """Whether C{address}, as the configuration has it, is one that it can look up."""
+
+    def resolve(address: str) -> Deferred[Any]:
+        """
+        Look it up once.
+
+        @return: fires with a L{twisted_pipe.upstream.resolution.Resolution}; fails with L{twisted_pipe.errors.NotResolved}. May be
+            cancelled.
+        """
+
+
+class IUpstreamResolverFactory(Interface):
+    """The plugin: in a drop-in or an entry point C{twisted_pipe.resolvers}."""
+
+    name = Attribute("The name by which configuration finds it: lower case, digits and dashes.")
+    summary = Attribute("One line for C{--help}.")
+    bounds = Attribute("A C{twisted_pipe.upstream.resolution.Bounds}: how long answers hold, and how many are taken.")
+
+    def configure(options: Mapping[str, Any]) -> IUpstreamResolverFactory:
+        """As L{IPipeFilterFactory.configure}."""
+
+    def build(reactor: Any) -> IUpstreamResolver:
+        """
+        One for all names that it is configured for.
+
+        @param reactor: the reactor.
+        """
+
+
+class IHealthCheckStream(Interface):
+    """A connection to a server that is checked, behind its TLS handshake and PROXY header, if it has them."""
+
+    def send(data: bytes) -> None:
+        """Send a few bytes."""
+
+    def receive() -> Deferred[bytes]:
+        """
+        Some of what the server sends.
+
+        @return: fires with bytes, C{b""} at the end; fails with L{twisted_pipe.errors.CheckFailed} if the connection breaks off.
+        """
+
+    def close() -> None:
+        """Nothing more is wanted."""
+
+
+class IHealthCheck(Interface):
+    """Finds out whether the servers of one group are well. In the reactor thread, in the background; many servers at a time."""
+
+    def check(server: Any) -> Deferred[None]:
+        """
+        Ask one server once.
+
+        @param server: a L{twisted_pipe.upstream.server.UpstreamServer}.
+        @return: fires if it is well; fails with L{twisted_pipe.errors.CheckFailed}, or anything else, if it is not. Cancelled when
+            it takes too long: then nothing of it may go on.
+        """
+
+
+class IHealthCheckFactory(Interface):
+    """The plugin: in a drop-in or an entry point C{twisted_pipe.checks}."""
+
+    name = Attribute("The name by which configuration finds it: lower case, digits and dashes.")
+    summary = Attribute("One line for C{--help}.")
+    schedule = Attribute(
+        "A C{twisted_pipe.upstream.health_check.CheckSchedule}: how often, and how many make a change."
+    )
+
+    def configure(options: Mapping[str, Any]) -> IHealthCheckFactory:
+        """As L{IPipeFilterFactory.configure}."""
+
+    def build(connect: Callable[[Any], Deferred[Any]]) -> IHealthCheck:
         """
         For one group.
 
-        @param servers: one or more C{twisted_pipe.upstream.group.UpstreamServer}s.
+        @param connect: connects to an C{UpstreamServer}. Fires with an L{IHealthCheckStream}, which has to be closed; fails with
+            L{twisted_pipe.errors.CheckFailed}. May be cancelled.
         """
 
 

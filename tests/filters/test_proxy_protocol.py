@@ -13,11 +13,22 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.fakes import MemoryTransport, PipeCase, errors_of
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import find_filter
-from twisted_pipe.filters.proxy_protocol import ProxyProtocol, binary_header, text_header
+from twisted_pipe.filters.proxy_protocol import ProxyProtocol
 from twisted_pipe.interfaces import Direction, FilterContext, NamedFilter
+from twisted_pipe.preface.proxy_protocol import Version, header_of, write_header
 
 CLIENT, LOCAL = IPv4Address("TCP", "192.168.0.1", 56324), IPv4Address("TCP", "192.168.0.11", 443)
 CLIENT6, LOCAL6 = IPv6Address("TCP", "2001:db8::1", 65535), IPv6Address("TCP", "::1", 1)
+
+
+def text_header(client: Any, local: Any) -> bytes:
+    return write_header(header_of(Version.TEXT, client, local))
+
+
+def binary_header(client: Any, local: Any) -> bytes:
+    return write_header(header_of(Version.BINARY, client, local))
+
+
 SIGNATURE = bytes.fromhex("0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A")
 
 #: Of what there is no header with addresses: nothing known, gone already, no TCP, or two families.
@@ -93,7 +104,7 @@ class BinaryTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         for client, local in UNKNOWN:
-            self.assertEqual(binary_header(client, local), SIGNATURE + bytes.fromhex("21 00 0000"), (client, local))
+            self.assertEqual(binary_header(client, local), SIGNATURE + bytes.fromhex("20 00 0000"), (client, local))
 
     def test_twisted_reads_it(self) -> None:
         path = UNIXAddress(b"/run/a")

@@ -19,16 +19,26 @@ from twisted_pipe.plugin.declared import ConfiguredPlugin, DeclaredPlugin
 from twisted_pipe.plugin.options import Option, at_least, between, one_of, option
 from twisted_pipe.units import parse_duration
 
-__all__ = ["ConfiguredFilter", "FilterPlugin", "PipeFilter", "at_least", "between", "one_of", "option"]
+__all__ = [
+    "ConfiguredFilter",
+    "FilterPlugin",
+    "PipeFilter",
+    "at_least",
+    "between",
+    "one_of",
+    "option",
+    "parse_on_failure",
+]
 
 
-def _on_failure(name: str, text: str) -> OnFailure:
+def parse_on_failure(name: str, text: str) -> OnFailure:
+    """Of the common option C{on_failure}."""
     return OnFailure(one_of(*map(str, OnFailure))(name, text))
 
 
 _COMMON_OPTIONS = {
     "on_failure": Option(
-        parse=_on_failure,
+        parse=parse_on_failure,
         kind="|".join(map(str, OnFailure)),
         default=OnFailure.ABORT,
         help="when the filter fails, end the connection, or go on without it if it has not put out anything",

@@ -2,7 +2,7 @@ r"""
 Single bytes for single bytes, wherever they stand.
 
 C{find} and C{replace} are of equal length: the first byte of one becomes the first of the other, and so on. Each is text with the
-escapes of L{twisted_pipe.filters.escapes}, C{\n}, C{\r}, C{\t}, C{\0}, C{\xNN} and C{\\}, or hexadecimal digits after C{0x}
+escapes of L{twisted_pipe.plugin.escapes}, C{\n}, C{\r}, C{\t}, C{\0}, C{\xNN} and C{\\}, or hexadecimal digits after C{0x}
 (text that itself begins so is written C{\x30x})::
 
     --filter 'replace-bytes:find=abc:replace=xyz'

@@ -2,7 +2,7 @@ r"""
 Search and replace in one direction of a connection.
 
 C{find} and C{replace} are text with escapes: C{\n}, C{\r}, C{\t}, C{\0}, C{\xNN} and C{\\}
-(L{twisted_pipe.filters.escapes}). With C{regex=on} they are what C{re.sub} takes, for bytes: a pattern, and a template with
+(L{twisted_pipe.plugin.escapes}). With C{regex=on} they are what C{re.sub} takes, for bytes: a pattern, and a template with
 C{\1} and C{\g<name>} for groups, in which C{\xNN} stands for a byte, too. Letters that are not ASCII are the bytes of their
 UTF-8; a class of them, C{[äö]}, is one of these bytes.
 

@@ -49,7 +49,7 @@ class PluginKind:
     @property
     def entry_points(self) -> str:
         """The group of entry points that declare them."""
-        return f"twisted_pipe.{self.noun}s"
+        return f"twisted_pipe.{self.noun.replace(' ', '_')}s"
 
     def all(self) -> list[Any]:
         """

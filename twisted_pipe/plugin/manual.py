@@ -21,6 +21,7 @@ _NAMES = 16
 _MARKUP = re.compile(r"[A-Z]\{([^{}]*)\}")
 _FIELD = re.compile(r"@[ic]?var\s+\w+:.*?(?=\n@|\n\n|\Z)", re.DOTALL)
 _LARGE = 1024
+_MILLION = 1_000_000
 
 
 def summaries(kind: PluginKind) -> str:
@@ -97,5 +98,7 @@ def _default(option: Option) -> str:
     if option.kind.startswith("SIZE") and isinstance(value, int) and value >= _LARGE:
         return format_size(value)
     if isinstance(value, float):
-        return f"{value:g}"
-    return "none" if value in ("", None) else str(value)
+        return f"{value:g}" if value < _MILLION else f"{value:.0f}"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value in ("", b"", None) else str(value)

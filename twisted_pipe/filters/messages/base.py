@@ -1,0 +1,115 @@
+"""
+What a message filter is made of: a class, its options, and the plugin that names it.
+
+As with byte filters, the class does the work and its options are fields declared with L{option}. Unlike those, one instance serves
+all exchanges of its place in the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import attrs
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.filters.base import parse_on_failure
+from twisted_pipe.interfaces import IMessageFilter, IMessageFilterFactory, MessageContext, MessageOutput, OnFailure
+from twisted_pipe.messages.request import RequestMessage
+from twisted_pipe.messages.response import ResponseMessage
+from twisted_pipe.plugin.declared import ConfiguredPlugin, DeclaredPlugin
+from twisted_pipe.plugin.options import Option, at_least, between, one_of, option
+from twisted_pipe.units import parse_duration
+
+__all__ = ["ConfiguredMessageFilter", "MessageFilter", "MessageFilterPlugin", "at_least", "between", "one_of", "option"]
+
+_COMMON_OPTIONS = {
+    "on_failure": Option(
+        parse=parse_on_failure,
+        kind="|".join(map(str, OnFailure)),
+        default=OnFailure.ABORT,
+        help="when the filter fails, answer 500, or let the message go on as if the filter had not seen it",
+    ),
+    "filter_timeout": Option(
+        parse=parse_duration,
+        default=60.0,
+        help="how long it may wait for what it does about one message; 0: for ever",
+        unit="seconds",
+    ),
+}
+
+
+@implementer(IMessageFilter)
+@attrs.define
+class MessageFilter:
+    """
+    A filter that lets everything go on: the base of the others, which override what they need.
+
+    A subclass with options is decorated with C{@attrs.define} and declares each with L{option}; one without needs nothing. It
+    checks what its options say together, and reads its files, in C{__attrs_post_init__}, and raises
+    L{BadConfiguration<twisted_pipe.errors.BadConfiguration>} with an option's bare name.
+
+    @ivar context: where this filter stands.
+    """
+
+    context: MessageContext
+
+    def request(self, request: RequestMessage) -> MessageOutput:
+        return None
+
+    def response(self, response: ResponseMessage) -> MessageOutput:
+        return None
+
+
+@implementer(IMessageFilterFactory)
+@attrs.frozen
+class ConfiguredMessageFilter(ConfiguredPlugin):
+    """
+    What is built once for each place of the configuration.
+
+    @ivar on_failure: what its failure does.
+    @ivar filter_timeout: seconds that it may take for one message, 0 for ever.
+    """
+
+    on_failure: OnFailure = _COMMON_OPTIONS["on_failure"].default
+    filter_timeout: float = _COMMON_OPTIONS["filter_timeout"].default
+
+    @property
+    def timeout(self) -> float:
+        """The same."""
+        return self.filter_timeout
+
+    def build(self, argument: MessageContext) -> IMessageFilter:
+        """
+        @raise BadConfiguration: it does not take its options; named as everywhere, with the filter's name.
+        """
+        try:
+            built: IMessageFilter = ConfiguredPlugin.build(self, argument)
+        except BadConfiguration as error:
+            raise BadConfiguration(
+                f"{self.plugin.noun} {self.name}: {error.name}", error.value, error.expected
+            ) from error
+        return built
+
+
+@implementer(IPlugin, IMessageFilterFactory)
+@attrs.frozen
+class MessageFilterPlugin(DeclaredPlugin):
+    """A message filter by name, as a drop-in declares it."""
+
+    noun: ClassVar[str] = "message filter"
+    product: ClassVar[Any] = IMessageFilter
+    common: ClassVar[Mapping[str, Option]] = _COMMON_OPTIONS
+    configured: ClassVar[Any] = ConfiguredMessageFilter
+
+    @property
+    def on_failure(self) -> OnFailure:
+        """What it is by default."""
+        return cast(OnFailure, self.common["on_failure"].default)
+
+    @property
+    def timeout(self) -> float:
+        """What it is by default."""
+        return cast(float, self.common["filter_timeout"].default)
