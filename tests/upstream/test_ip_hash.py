@@ -25,6 +25,11 @@ class IpHashTests(SynchronousTestCase):
         group = group_of(3, 1, 2, balance="ip-hash")
         self.assertEqual({address: names([group.pick(address)]) for address in RECORDED}, RECORDED)
 
+    def test_what_nginx_chooses_when_a_server_is_down(self) -> None:
+        group = group_of(3, 1, 2, balance="ip-hash")
+        group.mark(group.peers[0], False)
+        self.assertEqual(names(group.pick(address) for address in RECORDED), "bbcccbcbc")
+
     def test_it_asks_for_the_client(self) -> None:
         self.assertEqual(group_of(1, balance="ip-hash").key, "$remote_addr")
 

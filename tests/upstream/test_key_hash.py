@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count, islice
 from typing import Any
 from zlib import crc32
 
@@ -105,8 +106,8 @@ class RingTests(HashRules, SynchronousTestCase):
         self.assertEqual("".join("abc"[int(group.pick(key).name[-1]) - 1] for key in keys), "ababcb")  # type: ignore[union-attr]
 
     def test_a_server_that_leaves_takes_only_its_own_keys_with_it(self) -> None:
-        for count in (2, 5, 10, 30):
-            names_ = [f"10.0.0.{number}:80" for number in range(count)]
+        for number_of_servers in (2, 5, 10, 30):
+            names_ = [f"10.0.0.{number}:80" for number in range(number_of_servers)]
             all_, without = [
                 UpstreamGroup(
                     [attrs.evolve(servers(1)[0], name=name) for name in chosen], BALANCERS.parse(RING), clock=Clock()
@@ -119,7 +120,7 @@ class RingTests(HashRules, SynchronousTestCase):
                 if was != now:
                     self.assertEqual(was, names_[0])
                     moved += 1
-            self.assertTrue(moved <= len(KEYS) * (1 / count + 0.05), (count, moved))
+            self.assertTrue(moved <= len(KEYS) * (1 / number_of_servers + 0.05), (number_of_servers, moved))
 
     def test_a_server_that_comes_takes_its_share(self) -> None:
         names_ = [f"10.0.0.{number}:80" for number in range(10)]
@@ -136,6 +137,18 @@ class RingTests(HashRules, SynchronousTestCase):
         ]
         self.assertEqual(set(moved), {names_[9]})
         self.assertApproximates(len(moved) / len(KEYS), 1 / 10, 0.05)
+
+    def test_behind_the_last_point_is_the_first(self) -> None:
+        ring = Ring(peers_of(1, 1, 1))
+        points = sorted((point, name) for name in "abc" for point in points_of(name, 1))
+        (before, _), (last, owner) = points[-2:]
+        following = [name for _, name in points[:3]]
+        behind = next(key for number in count() if crc32(key := b"%d" % number) > last)
+        at_last = next(key for number in count() if before < crc32(key := b"%d" % number) <= last)
+        self.assertEqual(names(islice(ring.owners(behind), 3)), "".join(following))
+        self.assertEqual(names(islice(ring.owners(at_last), 4)), "".join([owner, *following]))
+        for key in (behind, at_last):
+            self.assertIs(ring.owner(key), next(ring.owners(key)))
 
     def test_the_order_of_the_servers_does_not_matter(self) -> None:
         group = self.group(1, 1, 1)

@@ -28,7 +28,7 @@ class LeastConnectionsTests(SynchronousTestCase):
 
     def test_the_one_with_the_fewest(self) -> None:
         group = least(1, 1, 1)
-        a, b, c = group.peers
+        a, b, _ = group.peers
         picks(group, 3)
         group.release(b)
         self.assertEqual(picks(group, 1), "b")
@@ -81,17 +81,43 @@ class LeastConnectionsTests(SynchronousTestCase):
             group.release(peer)
             self.assertIs(group.pick(), peer)
 
+    def test_a_server_that_was_tried_keeps_its_place(self) -> None:
+        group = least(1, 1, 1)
+        a, b, _ = group.peers
+        self.assertEqual(picks(group, 1, tried=[a, b]), "c")
+        self.assertEqual(picks(group, 2), "ab")
+
+    def test_another_weight_is_another_load(self) -> None:
+        group = least(1, 1)
+        a, _ = group.peers
+        picks(group, 10)
+        a.share = 1
+        group._update(backup=False)
+        self.assertEqual(picks(group, 20), "b" * 20)
+        a.share = 10
+        group._update(backup=False)
+        self.assertEqual(picks(group, 20), "a" * 20)
+
+    def test_rows_that_are_empty_are_dropped(self) -> None:
+        group = least(1, 1)
+        balancer: Any = group._first
+        held = [group.pick() for _ in range(2000)]
+        for peer in held:
+            group.release(peer)  # type: ignore[arg-type]
+            self.assertEqual(len(balancer._rows), len(balancer._loads))
+            self.assertTrue(len(balancer._rows) <= 2 * 2 + 65)
+        self.assertEqual(picks(group, 4), "abab")
+
     def test_it_does_not_grow(self) -> None:
         """However many connections begin and end."""
         group = least(1, 2, 3, 4)
         balancer: Any = group._first
         held: list[Peer] = []
         for number in range(5000):
-            for _ in range(1 + number % 7):
-                held.append(group.pick())  # type: ignore[arg-type]
+            held += [group.pick() for _ in range(1 + number % 7)]  # type: ignore[misc]
             while len(held) > number % 13:
                 group.release(held.pop(number % len(held)))
-        self.assertTrue(len(balancer._heap) <= 4 * 4 + 64, len(balancer._heap))
+        self.assertTrue(len(balancer._rows) == len(balancer._loads) <= 2 * 4 + 65, len(balancer._rows))
 
     @given(
         st.lists(st.integers(1, 9), min_size=1, max_size=6),

@@ -63,8 +63,11 @@ class RandomOfTwoTests(SynchronousTestCase):
 
     def test_two_that_can_be_had_are_compared(self) -> None:
         each = balancer(1, 1, 1, 1)
-        a, b, c, d = each.peers
+        a, b, _, d = each.peers
         a.available = False
         b.active = 5
         found = Counter(names(each.pick(None, (d,)) for _ in range(100)))
         self.assertEqual(found, {"c": 100})
+        a.available = True
+        found = Counter(names(each.pick(None, (d,)) for _ in range(100)))
+        self.assertEqual(set(found), {"a", "c"})

@@ -359,9 +359,7 @@ class TcpTests(DnsCase):
         factory = self.net.tcpClients.pop(0)[2]
         factory.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
         self.net.next().refuse()
-        self.assertEqual(
-            self.refused(resolving), "A: 10.0.0.53#53: Connection refused"
-        )
+        self.assertEqual(self.refused(resolving), "A: 10.0.0.53#53: Connection refused")
 
     def test_cancelled(self) -> None:
         resolving, _ = self.truncated()

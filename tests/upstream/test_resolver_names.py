@@ -251,6 +251,13 @@ class FirstTests(NamesCase):
         self.resolver.answer("10.0.0.1:80")
         self.assertEqual(self.successResultOf(waiting).name, "10.0.0.1:80")
 
+    def test_with_a_server_of_one_name_nobody_waits_for_the_others(self) -> None:
+        names = self.names("one.test:80", "two.test:80")
+        self.resolver.answer("10.0.0.1:80")
+        peer = names.group.pick()
+        assert peer is not None
+        self.failureResultOf(names.group.wait(tried=[peer]), NoServer)
+
     def test_with_a_server_that_has_no_name_nobody_waits_for_names(self) -> None:
         names = self.names("one.test:80", FIXED)
         peer = names.group.pick()

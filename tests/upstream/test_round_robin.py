@@ -85,6 +85,14 @@ class RoundRobinTests(SynchronousTestCase):
         self.assertEqual([found[peer.name] for peer in peers], [10 * weight for weight in weights])
         self.assertTrue(balancer.statistics()["remembered"])
 
+    def test_a_period_that_does_not_lead_back_is_not_remembered(self) -> None:
+        peers = peers_of(1, 3, 3)
+        balancer = RoundRobin(peers)
+        turns(balancer, 4)
+        balancer.update([peers[0], peers[2]])
+        balancer.update(peers)
+        self.assertEqual(turns(balancer, 21), "cbcbcbc" + 2 * "abcbcbc")
+
     def test_nobody_is_asked_for_long_because_its_weight_was_large(self) -> None:
         peers = peers_of(1000, 1000)
         balancer = RoundRobin(peers)
@@ -96,7 +104,7 @@ class RoundRobinTests(SynchronousTestCase):
 
     def test_who_cannot_be_had_loses_its_turn(self) -> None:
         group = group_of(1, 1, 1, max_conns=2)
-        a, b, c = group.peers
+        b = group.peers[1]
         self.assertEqual(picks(group, 4), "abca")  # a is full
         self.assertEqual(picks(group, 2), "bc")
         self.assertEqual(picks(group, 1), "-")

@@ -2,9 +2,9 @@
 One question to one nameserver, over UDP or TCP, in the messages of C{twisted.names}.
 
 Each datagram is sent from a socket of its own, because the sender's port is what those have to guess who would like to answer
-instead (RFC 5452, section 9.2). It is connected: the kernel then drops what others send, and tells when nobody listens there. A UDP
-port of Twisted's could do that, too, but it writes two lines to the log for each, and C{epoll} reactors close it without a word when
-nobody listens.
+instead (RFC 5452, section 9.2). It is connected: the kernel then drops what others send, and tells when nobody listens there. A
+UDP port of Twisted's could do that, too, but it writes two lines to the log for each, and C{epoll} reactors close it without a word
+when nobody listens.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from twisted.logger import Logger
 
 from twisted_pipe.errors import NoServer
 from twisted_pipe.interfaces import IUpstreamBalancer, IUpstreamBalancerFactory
-from twisted_pipe.units import format_duration
 from twisted_pipe.upstream.balancer import BalancerPlugin
 from twisted_pipe.upstream.connect_settings import ConnectSettings
 from twisted_pipe.upstream.passive_health import PassiveHealth
@@ -96,6 +95,7 @@ class UpstreamGroup:
         self._line = WaitingLine(clock, queue)
         self._on_added: list[Callable[[Peer], object]] = []
         self._on_removed: list[Callable[[Peer], object]] = []
+        self._serving = False
         self._expecting = False
         self._absent = ""  # why there are no servers at all
         self._dead = False  # whether it was said that no server is up
@@ -178,10 +178,10 @@ class UpstreamGroup:
             server = peer.server
             peer.suspect = True
             _log.warn(
-                "upstream {group}: {server} is not asked for {timeout}, after {fails} failed within as much{why}",
+                "upstream {group}: {server} is not asked for {timeout:g} s, after {fails} failed within as much{why}",
                 group=self.name,
                 server=peer.name,
-                timeout=format_duration(server.fail_timeout),
+                timeout=server.fail_timeout,
                 fails="an attempt" if server.max_fails == 1 else f"{server.max_fails} attempts",
                 why=why and f": {why}",
             )
@@ -245,7 +245,7 @@ class UpstreamGroup:
                 for tell in self._on_added:
                     tell(peer)
         self._tell_life()
-        self._serve()
+        self._serve_or_refuse()
 
     def expect(self, expecting: bool, absent: str = "") -> None:
         """
@@ -255,7 +255,7 @@ class UpstreamGroup:
         """
         self._expecting = expecting
         self._absent = absent
-        self._serve()
+        self._serve_or_refuse()
 
     def on_added(self, callback: Callable[[Peer], object]) -> None:
         """Have C{callback} called with each server that L{replace} adds, before it is chosen for the first time."""
@@ -306,7 +306,7 @@ class UpstreamGroup:
             self._update(peer.server.backup)
         if was is PeerState.UP is not peer.state and not self.live:
             self._health.spare(self.peers, peer)
-        self._serve()
+        self._serve_or_refuse()
 
     def _freed(self, peer: Peer) -> None:
         """C{peer} was full, or is not to be asked."""
@@ -315,15 +315,25 @@ class UpstreamGroup:
         else:
             peer.settle()
         if peer.available and len(self._line):
-            self._line.serve_one(self.pick)
+            self._serve()
 
     def _serve(self) -> None:
-        """Servers may have become available, or hopeless."""
+        """Servers may have become available. Who is served may be done at once, and release: so this is a loop."""
         line = self._line
-        while len(line) and any(peer.available for peer in self.peers) and line.serve_one(self.pick):
-            pass
-        if len(line):
-            line.refuse(self._hopeless(()), lambda waiter: not self._hope(waiter.tried))
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while len(line) and any(peer.available for peer in self.peers) and line.serve_one(self.pick):
+                pass
+        finally:
+            self._serving = False
+
+    def _serve_or_refuse(self) -> None:
+        """Servers may have become available, or hopeless."""
+        self._serve()
+        if len(self._line):
+            self._line.refuse(self._hopeless(()), lambda waiter: not self._hope(waiter.tried))
 
     # whether any server is up
 

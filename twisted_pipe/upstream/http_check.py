@@ -24,8 +24,22 @@ MAX_HEAD = 32 * 1024  # bytes of a response before its body
 MAX_BODY = 64 * 1024  # bytes of a body that are looked at
 _HIGHEST = 599
 
-#: Ranges of status codes, both ends included.
-Statuses = tuple[tuple[int, int], ...]
+
+@attrs.frozen
+class Statuses:
+    """
+    Some status codes.
+
+    @ivar ranges: of codes, both ends included.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        return ",".join(str(least) if least == most else f"{least}-{most}" for least, most in self.ranges)
+
+    def __contains__(self, status: int) -> bool:
+        return any(least <= status <= most for least, most in self.ranges)
 
 
 def parse_statuses(name: str, text: str) -> Statuses:
@@ -44,7 +58,7 @@ def parse_statuses(name: str, text: str) -> Statuses:
         found.append((int(match[1]), int(match[2] or match[1])))
     if not found:
         raise BadConfiguration(name, text, "must be status codes from 200 to 599, such as 200-399 or 200,204")
-    return tuple(found)
+    return Statuses(tuple(found))
 
 
 parse_statuses.kind = "STATUS[-STATUS],…"  # type: ignore[attr-defined]
@@ -83,7 +97,7 @@ class HttpCheck:
     path: str = option(_path, default="/", help="what is asked for")
     method: str = option(_method, default="GET", help="how")
     host: str = option(_host, default="", help="the Host of the request; by default the server's address")
-    status: Statuses = option(parse_statuses, default=((200, 399),), help="which answers are right")
+    status: Statuses = option(parse_statuses, default=Statuses(((200, 399),)), help="which answers are right")
     body: re.Pattern[bytes] | None = option(parse_pattern, default=None, help="a regular expression for the body")
 
     def __attrs_post_init__(self) -> None:
@@ -124,7 +138,7 @@ class HttpCheck:
         """
         if not response.status:
             raise CheckFailed("it ends before the head of its response does")
-        if not any(least <= response.status <= most for least, most in self.status):
+        if response.status not in self.status:
             raise CheckFailed(f"status {response.status}")
         if self.body is not None and not self.body.search(response.body):
             raise CheckFailed(f"its body does not match, {shown(bytes(response.body))}")

@@ -83,6 +83,9 @@ class IpHash:
     def pick(self, key: bytes | None, tried: Collection[Peer]) -> Peer | None:
         line = self._line
         if line.total and key is not None:
+            first = line.owner(_first_hash(key) % line.total)
+            if first.available and not tried:
+                return first
             for hashed in _hashes(key):
                 peer = line.owner(hashed % line.total)
                 if peer.available and peer not in tried:

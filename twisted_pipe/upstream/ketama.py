@@ -1,10 +1,10 @@
 """
 Consistent hashing: servers have points on a circle, and a key belongs to the server of the next point.
 
-When a server leaves, only its own keys move, to their next points; a new one takes its share from all others. The points are those of
-C{ketama_points => 160} of Perl's Cache::Memcached::Fast, and so of nginx's C{hash … consistent}: both find the same server for a key
-if they write the servers' names alike. 160 points for each unit of weight; the first is the CRC-32 of C{HOST NUL PORT} and four
-zero bytes, each other that of C{HOST NUL PORT} and the point before, little-endian.
+When a server leaves, only its own keys move, to their next points; a new one takes its share from all others. The points are
+those of C{ketama_points => 160} of Perl's Cache::Memcached::Fast, and so of nginx's C{hash … consistent}: both find the same server
+for a key if they write the servers' names alike. 160 points for each unit of weight; the first is the CRC-32 of C{HOST NUL PORT}
+and four zero bytes, each other that of C{HOST NUL PORT} and the point before, little-endian.
 """
 
 from __future__ import annotations
@@ -56,15 +56,19 @@ class Ring:
                 owners.setdefault(point, peer)
         self._points = sorted(owners)
         self._owners = [owners[point] for point in self._points]
+        self._owners += self._owners[:1]  # behind the last point is the first
 
     def __len__(self) -> int:
         return len(self._points)
 
-    def place(self, key: bytes) -> int:
-        """The place of the first point at which C{key} may be."""
-        return bisect_left(self._points, crc32(key))
+    def owner(self, key: bytes) -> Peer:
+        """To whom C{key} belongs, if there is anybody."""
+        return self._owners[bisect_left(self._points, crc32(key))]
 
-    def owner(self, place: int) -> Peer:
-        """Whose point is at C{place}, which may be past the last: then it begins anew."""
-        owners = self._owners
-        return owners[place] if place < len(owners) else owners[place % len(owners)]
+    def owners(self, key: bytes) -> Iterator[Peer]:
+        """The same, and then those of the points that follow, for ever."""
+        place, count = bisect_left(self._points, crc32(key)), len(self._points)
+        while count:
+            place %= count
+            yield self._owners[place]
+            place += 1

@@ -7,6 +7,7 @@ another one is found by the key, too; after 20 attempts, or without a key, it is
 
 from __future__ import annotations
 
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -21,13 +22,17 @@ from twisted_pipe.upstream.round_robin import RoundRobin
 from twisted_pipe.upstream.shares import Shares, configured_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from twisted_pipe.upstream.peer import Peer
 
 __all__ = ["ATTEMPTS", "KeyHash"]
 
 ATTEMPTS = 21  #: servers that are looked at before it is by turns
+
+
+def _hash(key: bytes) -> int:
+    return crc32(key) >> 16 & 0x7FFF
 
 
 @implementer(IUpstreamBalancer)
@@ -54,27 +59,23 @@ class KeyHash:
         self._in_turn.update(peers)
 
     def pick(self, key: bytes | None, tried: Collection[Peer]) -> Peer | None:
-        if key and self._line.total:
-            ring = self._ring
-            if ring is None:
-                return self._pick_on_line(key, tried)
-            place = ring.place(key)
-            for each in range(place, place + ATTEMPTS):
-                peer = ring.owner(each)
-                if peer.available and peer not in tried:
-                    return peer
+        line, ring = self._line, self._ring
+        if not key or not line.total:
+            return self._in_turn.pick(key, tried)
+        peer = line.owner(_hash(key) % line.total) if ring is None else ring.owner(key)
+        if peer.available and not tried:
+            return peer
+        for each in islice(self._on_line(key) if ring is None else ring.owners(key), ATTEMPTS):
+            if each.available and each not in tried:
+                return each
         return self._in_turn.pick(key, tried)
 
-    def _pick_on_line(self, key: bytes, tried: Collection[Peer]) -> Peer | None:
+    def _on_line(self, key: bytes) -> Iterator[Peer]:
         """As Perl's Cache::Memcached and nginx: each attempt adds the hash of its number and the key."""
-        line = self._line
-        total, hashed = line.total, 0
-        for attempt in range(ATTEMPTS):
-            hashed += crc32(b"%d%b" % (attempt, key) if attempt else key) >> 16 & 0x7FFF
-            peer = line.owner(hashed % total)
-            if peer.available and peer not in tried:
-                return peer
-        return self._in_turn.pick(key, tried)
+        line, hashed = self._line, 0
+        for attempt in count():
+            hashed += _hash(b"%d%b" % (attempt, key) if attempt else key)
+            yield line.owner(hashed % line.total)
 
     def release(self, peer: Peer) -> None:
         """It counts nothing."""

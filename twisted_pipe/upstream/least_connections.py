@@ -1,18 +1,19 @@
 """
 The server with the fewest connections for its weight.
 
-The servers stand in a heap, by load and then by turn. An entry may say less than is true, never more: it is corrected when it comes
-up, so that a connection which begins and ends meanwhile moves nothing. When more is said than is true any more, because connections
-have ended, another entry is added, and the old one is dropped when it comes up, or with all others when they are too many. So a
-choice takes the logarithm of the number of servers, on average.
+The servers stand in rows, one for each load (connections / weight) that there is. A connection that begins or ends moves its server
+to another row; the next one goes to whoever stands first in the row of the least load. All of that takes the same time for any
+number of servers; a heap of the rows' loads is only touched when a row is new, or has become empty.
 
-Turns are as of round robin: a server that is chosen gets its next turn one I{weight}th later than this one. One that was not chosen
-for long gets one turn for that, not many.
+A server whose connection has ended goes to the end of its new row; or to the front, as many times in a row as its weight says. So
+servers that have nothing to do are asked in turn, by weight.
 """
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush, heapreplace
+import math
+from collections import OrderedDict
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -27,35 +28,29 @@ if TYPE_CHECKING:
 
 __all__ = ["LeastConnections"]
 
-#: Load, turn, number: nothing behind that is compared, for no two entries are alike in all of these.
-_Entry = tuple[float, float, int, "_Place"]
+_Row = OrderedDict["_Place", None]
 
 
 @attrs.define(eq=False)
 class _Place:
     """
-    A server in the heap.
+    A server in its row.
 
-    @ivar number: in the order of the configuration.
     @ivar pace: 1 / weight.
-    @ivar turn: when it is its turn, among servers of equal load.
-    @ivar entry: the one that counts; None while it has none, because it could not be had.
+    @ivar run: how often it is asked before the others in its row are.
+    @ivar left: of these, how many are to come.
+    @ivar row: where it stands; none while it cannot be had.
     """
 
     peer: Peer
-    number: int
-    pace: float
-    turn: float
-    entry: _Entry | None = None
+    pace: float = 1.0
+    run: int = 1
+    left: int = 1
+    row: _Row | None = None
 
-    def rank(self) -> tuple[float, float, int]:
-        """Its load and its turn now."""
-        return self.peer.active * self.pace, self.turn, self.number
-
-    def new_entry(self) -> _Entry:
-        """What is true now."""
-        entry = self.entry = (self.peer.active * self.pace, self.turn, self.number, self)
-        return entry
+    @property
+    def load(self) -> float:
+        return self.peer.active * self.pace
 
 
 @implementer(IUpstreamBalancer)
@@ -70,65 +65,104 @@ class LeastConnections:
 
     peers: Sequence[Peer]
     _places: dict[Peer, _Place] = attrs.field(init=False, factory=dict)
-    _heap: list[_Entry] = attrs.field(init=False, factory=list)
-    _turn: float = attrs.field(init=False, default=0.0)  # whose it was when the last one was chosen
+    _rows: dict[float, _Row] = attrs.field(init=False, factory=dict)  # by load; some are empty
+    _loads: list[float] = attrs.field(init=False, factory=list)  # of the rows, a heap
+    _most: int = attrs.field(init=False, default=0)  # rows, before the empty ones are dropped
 
     def __attrs_post_init__(self) -> None:
         self.update(self.peers)
 
     def update(self, peers: Sequence[Peer]) -> None:
-        known = self._places
+        known: dict[Peer, _Place] = self._places
         self.peers = peers
-        self._places = {
-            peer: _Place(peer, number, 1 / peer.weight, known[peer].turn if peer in known else self._turn)
-            for number, peer in enumerate(peers)
-        }
-        self._tidy()
+        self._places = {peer: known.pop(peer) if peer in known else _Place(peer) for peer in peers}
+        for place in known.values():
+            self._leave(place)
+        common = math.gcd(*(peer.weight for peer in peers))
+        for place in self._places.values():
+            place.pace = 1 / place.peer.weight
+            place.run = place.peer.weight // common
+            place.left = min(place.left, place.run)
+            if place.row is None or self._rows.get(place.load) is not place.row:
+                self._leave(place)
+                self._enter(place)
+        self._most = 2 * len(peers) + 64
 
-    def _tidy(self) -> None:
-        self._heap = [place.new_entry() for place in self._places.values()]
-        heapify(self._heap)
+    def _enter(self, place: _Place) -> None:
+        row = place.row = self._row(place.load)
+        row[place] = None
+
+    def _leave(self, place: _Place) -> None:
+        row, place.row = place.row, None
+        if row is not None:
+            del row[place]
+
+    def _row(self, load: float) -> _Row:
+        """The row of that load, which may be new."""
+        row = self._rows.get(load)
+        if row is None:
+            if len(self._rows) > self._most:
+                self._rows = {each: row for each, row in self._rows.items() if row}
+                self._loads = list(self._rows)
+                heapify(self._loads)
+            row = self._rows[load] = OrderedDict()
+            heappush(self._loads, load)
+        return row
 
     def pick(self, key: bytes | None, tried: Collection[Peer]) -> Peer | None:
-        heap = self._heap
-        while heap:
-            entry = heap[0]
-            load, turn, _, place = entry
+        rows = self._rows
+        while self._loads:
+            row = rows[self._loads[0]]
+            if not row:
+                del rows[heappop(self._loads)]
+                continue
+            place, _ = row.popitem(last=False)
             peer = place.peer
-            if place.entry is not entry:
-                heappop(heap)
-            elif place.turn > turn or peer.active * place.pace > load:
-                heapreplace(heap, place.new_entry())
-            elif not peer.available:
-                heappop(heap)
-                place.entry = None  # until release() or update()
-            elif tried and peer in tried:
+            if not peer.available:
+                place.row = None  # until release() or update()
+                continue
+            if tried and peer in tried:
+                row[place] = None
+                row.move_to_end(place, last=False)
                 return self._pick_another(tried)
-            else:
-                return self._chosen(place)
+            load = (peer.active + 1) * place.pace
+            following = rows.get(load)
+            if following is None:
+                following = self._row(load)
+            following[place] = None
+            place.row = following
+            return peer
         return None
 
     def _pick_another(self, tried: Collection[Peer]) -> Peer | None:
         """The best one was tried. That is rare enough to look at all of them."""
         places = [each for each in self._places.values() if each.peer.available and each.peer not in tried]
-        return self._chosen(min(places, key=_Place.rank)) if places else None
-
-    def _chosen(self, place: _Place) -> Peer:
-        if place.turn > self._turn:
-            self._turn = place.turn
-        place.turn = self._turn + place.pace
+        if not places:
+            return None
+        place = min(places, key=lambda each: each.load)
+        self._leave(place)
+        row = place.row = self._row((place.peer.active + 1) * place.pace)
+        row[place] = None
         return place.peer
 
     def release(self, peer: Peer) -> None:
         place = self._places.get(peer)
         if place is None:
             return
-        entry = place.entry
-        if entry is None or peer.active * place.pace < entry[0]:
-            heap = self._heap
-            heappush(heap, place.new_entry())
-            if len(heap) > 4 * len(self._places) + 64:
-                self._tidy()
+        row = place.row
+        if row is not None:
+            del row[place]
+        load = peer.active * place.pace
+        row = self._rows.get(load)
+        if row is None:
+            row = self._row(load)
+        row[place] = None
+        place.row = row
+        if place.left > 1:
+            place.left -= 1
+            row.move_to_end(place, last=False)
+        else:
+            place.left = place.run
 
     def statistics(self) -> dict[str, Any]:
         """Connections of the servers that may be chosen, by name."""

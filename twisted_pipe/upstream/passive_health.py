@@ -4,9 +4,9 @@ What a group learns of its servers from the requests that they get (nginx C{max_
 A server that fails C{max_fails} times within C{fail_timeout} rests for as long. Then one request, and no second one beside it, may
 show how it is. In a group of one server all this does not happen: there is nobody else to ask.
 
-Unlike nginx's, a rest is cut short if no other server is up: where servers are restarted one after the other, all of them would rest
-at some time though most of them are well. That is done once; a server that fails again before it has done anything well rests its
-time, and when all do, there is nobody to ask.
+Unlike nginx's, a rest is cut short if no other server is up: where servers are restarted one after the other, all of them would
+rest at some time though most of them are well. That is done once for each; a server that fails again before it has done anything
+well rests its time, and when all do, there is nobody to ask.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ import attrs
 from twisted.internet.defer import Deferred, fail
 
 from twisted_pipe.errors import BadConfiguration, NoServer
-from twisted_pipe.units import format_duration
 from twisted_pipe.upstream.peer import Peer
 
 __all__ = ["QueueSettings", "Waiter", "WaitingLine"]
@@ -117,7 +116,7 @@ class WaitingLine:
     def _expire(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        reason = f"all servers were busy for {format_duration(self._settings.timeout)}"
+        reason = f"all servers were busy for {self._settings.timeout:g} s"
         for waiter in list(self._waiters):
             if waiter.until > now:
                 break
