@@ -45,13 +45,14 @@ class QuickHttpTests(OptionsCase):
             ("unix:/run/app.sock", "unix:/run/app.sock"),
             ("http://unix:/run/app.sock", "unix:/run/app.sock"),
             ("9000", "9000"),
+            ("https://example.org", "example.org:443"),
         ):
             self.assertEqual(self.servers(text), [name])
         self.assertEqual(self.servers("http://a:1", "http://b"), ["a:1", "b:80"])
 
     def test_upstreams_that_cannot_be(self) -> None:
         for text, line in (
-            ("https://a:1", "must be http://HOST:PORT/URI, "),
+            ("ftp://a:1", "must be http:// or https://HOST:PORT/URI, "),
             ("http://a:1/x", "must have no path: what replaces one is said in a file (--config)"),
             ("http://a:99999", "99999 is no port; "),
         ):

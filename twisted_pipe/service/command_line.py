@@ -12,17 +12,22 @@ from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.net.diskthreads import DiskThreads
 from twisted_pipe.net.spillfile import SpillDirectory
-from twisted_pipe.proxies.protocol import PROTOCOLS
+from twisted_pipe.proxies.protocol import PROTOCOLS, TCP
 from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.proxies.stream_variables import key_template
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.endpoints import Listener, parse_listener, parse_upstream
+from twisted_pipe.service.entrance_settings import HTTP_ALPN
 from twisted_pipe.service.option_values import OptionValues
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.service.protocols import HTTP, parse_protocol
-from twisted_pipe.service.quick_http import quick_http, upstream_address
+from twisted_pipe.service.quick_http import quick_http, upstream_url
 from twisted_pipe.service.stream_server import StreamServer
+from twisted_pipe.service.upstream_url import UpstreamUrl
 from twisted_pipe.service.worker_connections import check_worker_connections
+from twisted_pipe.tls.client import ClientTls
 from twisted_pipe.upstream.balancer import BALANCERS
+from twisted_pipe.upstream.connect_settings import ConnectSettings
 from twisted_pipe.upstream.group import UpstreamGroup
 
 __all__ = ["command_line", "debug_events", "pid_file"]
@@ -47,7 +52,8 @@ def command_line(options: Any, given: frozenset[str], reactor: Any) -> PipeConfi
         DiskThreads(reactor, values.count("temp-file-threads")),
     )
     _check_places(options, is_http)
-    listeners = tuple(parse_listener(reactor, text) for text in options["listen"])
+    alpn = HTTP_ALPN if is_http else ()
+    listeners = tuple(parse_listener(reactor, text, alpn=alpn) for text in options["listen"])
     configuration = PipeConfiguration(
         servers=(),
         spill=spill,
@@ -128,6 +134,8 @@ def _stream_server(
 ) -> StreamServer:
     protocol = values.plugin(parse_protocol, PROTOCOLS.noun, "protocol", values.options["protocol"])
     group = _group(values, settings.connect_timeout, reactor)
+    if group is not None and protocol.name == TCP.name:
+        key_template(group, "--balancer")
     return StreamServer(listeners=listeners, group=group, settings=settings, protocol=protocol)
 
 
@@ -140,6 +148,10 @@ def _group(values: OptionValues, connect_timeout: float, reactor: Any) -> Upstre
     options = values.options
     balancer = values.plugin(BALANCERS.parse, BALANCERS.noun, "balancer", options["balancer"])
     is_http = options["protocol"] == HTTP
-    places = [upstream_address(text) if is_http else text for text in options["upstream"]]
-    servers = [parse_upstream(reactor, place, connect_timeout) for place in places]
-    return UpstreamGroup(servers, balancer) if servers else None
+    urls = [upstream_url(text) if is_http else UpstreamUrl(text) for text in options["upstream"]]
+    servers = [parse_upstream(reactor, url.place, connect_timeout) for url in urls]
+    for text, url in zip(options["upstream"], urls, strict=True):
+        if url.tls is not urls[0].tls:
+            raise BadConfiguration("--upstream", text, "must be http or https, as the others are")
+    connect = ConnectSettings(tls=ClientTls()) if urls and urls[0].tls else ConnectSettings()
+    return UpstreamGroup(servers, balancer, clock=reactor, connect=connect) if servers else None

@@ -11,7 +11,7 @@ from twisted_pipe.service.access_log import LogFiles
 from twisted_pipe.service.endpoints import Listener
 from twisted_pipe.service.pidfile import PidFile
 
-__all__ = ["PipeConfiguration", "ServerConfiguration", "ServiceParts"]
+__all__ = ["Background", "PipeConfiguration", "ServerConfiguration", "ServiceParts"]
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +27,19 @@ class ServiceParts:
     reactor: Any
     spill: SpillDirectory
     logs: LogFiles
+
+
+class Background(Protocol):
+    """What goes on while the service runs, beside its connections."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, with whatever is under way."""
+
+    def statistics(self) -> Any:
+        """Its state now."""
 
 
 class ServerConfiguration(Protocol):
@@ -62,6 +75,8 @@ class PipeConfiguration:
     @ivar worker_connections: connections above which idle ones are closed for new ones, 0 for no limit.
     @ivar debug_events: whether to log what the engine does.
     @ivar upstreams: the C{HttpUpstream}s of all servers; their idle connections are closed at the end.
+    @ivar background: what looks names up and checks servers.
+    @ivar tls: the C{ClientTls} of all upstreams.
     """
 
     servers: tuple[ServerConfiguration, ...]
@@ -70,3 +85,12 @@ class PipeConfiguration:
     worker_connections: int = 0
     debug_events: bool = False
     upstreams: tuple[Any, ...] = ()
+    background: tuple[Background, ...] = ()
+    tls: tuple[Any, ...] = ()
+
+    @property
+    def all_tls(self) -> tuple[Any, ...]:
+        """Every C{ServerTls} and C{ClientTls}: their files are loaded anew when they change."""
+        listeners = [listener for server in self.servers for listener in server.listeners]
+        servers = [each.entrance.tls for each in listeners if each.entrance.tls is not None]
+        return tuple(dict.fromkeys([*servers, *self.tls]))

@@ -103,7 +103,7 @@ class DemoService(MultiService):
         self._origin = self._reactor.listenTCP(0, Origin(self._reactor, self._was_served), interface=LOOPBACK)
         address: Any = self._origin.getHost()
         endpoint = TCP4ClientEndpoint(self._reactor, LOOPBACK, address.port)
-        group = UpstreamGroup([UpstreamServer(f"{LOOPBACK}:{address.port}", endpoint)])
+        group = UpstreamGroup([UpstreamServer(f"{LOOPBACK}:{address.port}", endpoint)], clock=self._reactor)
         server = attrs.evolve(self._server, group=group)
         self._pipe = PipeService(attrs.evolve(self._configuration, servers=(server,)), self._reactor)
         self._pipe.setServiceParent(self)  # type: ignore[no-untyped-call]

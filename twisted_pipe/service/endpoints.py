@@ -42,7 +42,10 @@ from twisted.plugin import getPlugins
 from zope.interface import implementer
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.net.listening import DEFAULT_LISTENING, ListenSettings, listen
+from twisted_pipe.service.entrance_settings import OPEN, EntranceSettings
 from twisted_pipe.service.refusal import reason_of
+from twisted_pipe.service.ssl_endpoint import below, our_tls
 from twisted_pipe.upstream.group import UpstreamServer
 
 __all__ = [
@@ -67,6 +70,7 @@ LOOPBACK = "127.0.0.1"
 
 _FOR_EVER = 86400  # seconds; the system gives up after minutes
 _SHORT = re.compile(r"(?:(?P<host>\[[^\[\]]*\]|[^:/\\=\[\]\s]*):)?(?P<port>\d+)", re.ASCII)
+_LONGEST_PATH = 107  # of a UNIX socket: unix(7)
 _BUILT_IN = frozenset({"tcp", "ssl", "unix"})
 #: The client types that take C{timeout=}; without it theirs is 30 s, whatever C{--connect-timeout} says.
 _TAKE_TIMEOUT = re.compile(r"(?:tcp|ssl|tls|unix):(?!.*timeout=)", re.ASCII | re.IGNORECASE | re.DOTALL)
@@ -80,11 +84,19 @@ class Listener:
     @ivar text: how the user wrote it, for messages.
     @ivar endpoint: what it means.
     @ivar option: where the configuration says so, for messages.
+    @ivar settings: what the socket is told.
+    @ivar entrance: what stands there before the proxy.
     """
 
     text: str
     endpoint: IStreamServerEndpoint
     option: str = "--listen"
+    settings: ListenSettings = DEFAULT_LISTENING
+    entrance: EntranceSettings = OPEN
+
+    def listen(self, factory: Any) -> Deferred[IListeningPort]:
+        """Fires with the port; fails as L{twisted_pipe.net.listening.listen}."""
+        return listen(self.endpoint, factory, self.settings)
 
     @property
     def place(self) -> tuple[object, ...]:
@@ -123,24 +135,32 @@ class WithFallback:
             return await self.otherwise.listen(factory)
 
 
-def parse_listener(reactor: Any, text: str, option: str = "--listen") -> Listener:
+def parse_listener(reactor: Any, text: str, option: str = "--listen", alpn: tuple[bytes, ...] = ()) -> Listener:
     """
     Where C{option} says to listen.
 
+    @param alpn: what is spoken there by TLS, the best first; none: nothing is said.
     @raise BadConfiguration: when it says nothing that could be.
     """
+
+    entrances = [OPEN]
 
     def build() -> IStreamServerEndpoint:
         short = _short_form(text, IStreamServerEndpointStringParser)
         if short is None:
-            return cast(IStreamServerEndpoint, serverFromString(reactor, text))
+            entrance = entrances[0] = our_tls(text, alpn)
+            endpoint = serverFromString(reactor, text)
+            return cast(IStreamServerEndpoint, endpoint if entrance is OPEN else below(endpoint))
         host, port = short
         if host in ("", "*"):
             return TCP4ServerEndpoint(reactor, port)
         kind = TCP6ServerEndpoint if isIPv6Address(host) else TCP4ServerEndpoint
         return kind(reactor, port, interface=host)
 
-    return Listener(text, _build(option, text, LISTEN_RULE, 0, build), option)
+    endpoint: Any = _build(option, text, LISTEN_RULE, 0, build)
+    said = "backlog=" in text and hasattr(endpoint, "_backlog")
+    settings = ListenSettings(backlog=endpoint._backlog) if said else DEFAULT_LISTENING
+    return Listener(text, endpoint, option, settings, entrances[0])
 
 
 def parse_upstream(reactor: Any, text: str, connect_timeout: float) -> UpstreamServer:
@@ -247,12 +267,17 @@ def _check(endpoint: Any, least: int) -> None:
     if isinstance(port, int) and not least <= port <= 65535:
         raise ValueError(f"{port} is no port")
     for field, name in (("_host", "host"), ("_path", "path"), ("_address", "path")):
-        if getattr(endpoint, field, None) in ("", b""):
+        value = getattr(endpoint, field, None)
+        if value in ("", b""):
             raise ValueError(f"the {name} is empty")
+        if name == "path" and isinstance(value, (str, bytes)) and len(os.fsencode(value)) > _LONGEST_PATH:
+            raise ValueError(f"the path has more than {_LONGEST_PATH} bytes")
 
 
 def _explain(error: Exception) -> str:
     """What Twisted's parsers say, without Python's own words."""
+    if isinstance(error, BadConfiguration):
+        return f"{error.value}: {error.expected}"
     if isinstance(error, TypeError):
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if unknown:

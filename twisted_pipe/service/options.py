@@ -18,6 +18,7 @@ from twisted.python.usage import Options, UsageError
 import twisted_pipe
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import FILTERS
+from twisted_pipe.filters.messages.discovery import MESSAGE_FILTERS
 from twisted_pipe.plugin.manual import describe_all, describe_one, summaries
 from twisted_pipe.proxies.protocol import PROTOCOLS
 from twisted_pipe.service.command_line import command_line, debug_events, pid_file
@@ -26,9 +27,13 @@ from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.parameters import EXAMPLES, FLAGS, PARAMETERS
 from twisted_pipe.service.refusal import one_line_errors
 from twisted_pipe.upstream.balancer import BALANCERS
+from twisted_pipe.upstream.health_check import CHECKS
+from twisted_pipe.upstream.resolver import RESOLVERS
 
 __all__ = ["PipeOptions"]
 
+#: All kinds of plugin, in the order in which the help shows them.
+_KINDS = (PROTOCOLS, BALANCERS, RESOLVERS, CHECKS, FILTERS, MESSAGE_FILTERS)
 #: What may be said beside a configuration file.
 _BESIDE_A_FILE = frozenset({"config", "test", "debug-events", "pid-file"})
 
@@ -96,13 +101,9 @@ class PipeOptions(Options):
 
     def opt_help_plugins(self) -> NoReturn:
         """
-        Show every protocol, balancer and filter, its options with units and defaults, and exit.
+        Show every plugin (protocols, balancers, resolvers, checks, filters), its options with units and defaults, and exit.
         """
-        print(
-            "\n\n".join(
-                f"{kind.noun.capitalize()}s\n\n{describe_all(kind)}" for kind in (PROTOCOLS, BALANCERS, FILTERS)
-            )
-        )
+        print("\n\n".join(f"{kind.noun.capitalize()}s\n\n{describe_all(kind)}" for kind in _KINDS))
         raise SystemExit(0)
 
     def opt_help_filter(self, name: str) -> NoReturn:
@@ -140,8 +141,7 @@ class PipeOptions(Options):
 
     def getUsage(self, width: int | None = None) -> str:
         plugins = "".join(
-            f"\n{kind.noun.capitalize()}s (--help-plugins says more):\n{summaries(kind)}"
-            for kind in (PROTOCOLS, BALANCERS, FILTERS)
+            f"\n{kind.noun.capitalize()}s (--help-plugins says more):\n{summaries(kind)}" for kind in _KINDS
         )
         return f"{super().getUsage(width)}{plugins}{EXAMPLES}"
 

@@ -22,6 +22,7 @@ from twisted_pipe.service.endpoints import Listener, describe_address
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.service.refusal import CannotStart, reason_of
 from twisted_pipe.service.reopening import ReopenOnSignal
+from twisted_pipe.service.tls_reloading import TlsReloading
 
 __all__ = ["PipeService"]
 
@@ -46,7 +47,9 @@ class PipeService(Service):
         parts = ServiceParts(reactor=reactor, spill=configuration.spill, logs=self.logs)
         self.protocols: list[Any] = [server.build(parts) for server in configuration.servers]
         self._reopening = ReopenOnSignal(reactor, self.logs)
+        self._reloading = TlsReloading(reactor, configuration.all_tls)
         self._reactor = reactor
+        self._entrances: list[Any] = []
         self._ports: list[IListeningPort] = []
         self._binding: Deferred[None] | None = None
 
@@ -82,10 +85,13 @@ class PipeService(Service):
         self._binding.addCallback(self._bound_late, failures)
 
     def startService(self) -> None:
-        """From now on SIGUSR1 opens the access logs anew, if there are any."""
+        """From now on SIGUSR1 opens the access logs anew, if there are any, and certificates are loaded anew when they change."""
         super().startService()  # type: ignore[no-untyped-call]
         if self.logs:
             self._reopening.start()
+        for each in self.configuration.background:
+            each.start()
+        self._reloading.start()
 
     def statistics(self) -> list[Any]:
         """What the protocols have counted, in the order of the servers."""
@@ -96,12 +102,15 @@ class PipeService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         if self._binding is not None:
             self._binding.cancel()
+        for each in self.configuration.background:
+            each.stop()
         closing = self._close()
-        for protocol in self.protocols:
+        for protocol in (*self._entrances, *self.protocols):
             protocol.shutdown()
         for upstream in self.configuration.upstreams:
             upstream.close()
         self._reopening.stop()
+        self._reloading.stop()
         self.logs.close()
         if self.configuration.spill.threads is not None:
             self.configuration.spill.threads.stop()
@@ -134,8 +143,11 @@ class PipeService(Service):
             )
 
     async def _bind(self, listener: Listener, protocol: Any) -> IListeningPort:
+        first = listener.entrance.before(protocol, self._reactor)
+        if first is not protocol:
+            self._entrances.append(first)
         try:
-            return await listener.endpoint.listen(protocol)
+            return await listener.listen(first)
         except CancelledError:
             raise
         except Exception as error:

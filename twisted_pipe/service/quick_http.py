@@ -16,17 +16,17 @@ from twisted_pipe.service.access_log import STANDARD, AccessLogPlace, check_log_
 from twisted_pipe.service.endpoints import Listener
 from twisted_pipe.service.http_server import HttpServer
 from twisted_pipe.service.option_values import OptionValues
-from twisted_pipe.service.upstream_url import split_url
+from twisted_pipe.service.upstream_url import UpstreamUrl, split_url
 from twisted_pipe.upstream.group import UpstreamGroup
 
-__all__ = ["quick_http", "upstream_address"]
+__all__ = ["quick_http", "upstream_url"]
 
 _READ_TIMEOUT = HttpSettings().limits.read_timeout
 
 
-def upstream_address(text: str) -> str:
+def upstream_url(text: str) -> UpstreamUrl:
     """
-    The address in C{--upstream http://HOST:PORT}.
+    What C{--upstream http://HOST:PORT} says.
 
     @raise BadConfiguration: it is no such URL, or has a path.
     """
@@ -36,7 +36,7 @@ def upstream_address(text: str) -> str:
         raise BadConfiguration("--upstream", text, str(error)) from error
     if url.uri not in (None, "/"):
         raise BadConfiguration("--upstream", text, "must have no path: what replaces one is said in a file (--config)")
-    return url.place
+    return url
 
 
 def quick_http(

@@ -48,6 +48,9 @@ class StreamServer:
         said = [f"passes {self.protocol.name} on to " + ", ".join(server.name for server in group.servers)]
         if len(group.servers) > 1:
             said.append(f"by {group.balancer}")
+        if settings.routes is not None:
+            servers = [server.name for route in settings.routes for server in route.group.servers]
+            said.append("by what clients say of TLS to " + ", ".join(dict.fromkeys(servers)))
         for direction, filters in (
             ("filters", settings.response_filters),
             ("request filters", settings.request_filters),

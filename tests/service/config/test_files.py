@@ -158,4 +158,4 @@ class StreamTests(ConfigCase):
 
     def test_endpoints_leave_the_timeout_to_us(self) -> None:
         group: Any = self.stream(self.SERVER + "connect_timeout = '5m'\n").group
-        self.assertNoResult(group.pick().endpoint.connect(None))
+        self.assertNoResult(group.pick().server.endpoint.connect(None))

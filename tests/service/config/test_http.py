@@ -8,6 +8,7 @@ from tests.service.config.case import ROUTE, SERVER, ConfigCase
 from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.limits import KIB, MIB
 from twisted_pipe.proxies.http_settings import Answer, ClientSettings, HttpSettings, ProxyTo, Redirect
+from twisted_pipe.proxies.next_upstream import NextUpstream, Setback
 from twisted_pipe.service.http_server import HttpServer
 
 
@@ -45,7 +46,7 @@ class InheritanceTests(ConfigCase):
         self.assertEqual(len(settings.request_headers.set), 1)
 
     def test_a_route_that_says_nothing_shares_its_server_s_settings(self) -> None:
-        site = self.http(SERVER + "tries = 3\n" + ROUTE).sites.find(b"")
+        site = self.http(SERVER + "next_upstream_tries = 3\n" + ROUTE).sites.find(b"")
         found, _ = site.routes.find(b"/")
         assert found is not None
         self.assertIs(found.settings, site.settings)
@@ -77,12 +78,36 @@ class SettingsTests(ConfigCase):
         found = self.settings(
             'buffer_size = "4k"\nrequest_buffering = false\nrequest_body_buffer_size = "1k"\nclient_max_body_size = 0\n'
             'ignore_client_abort = true\npass_host = false\nforwarded = "both"\nvia = ""\nintercept_errors = true\n'
-            "tries = 2\n"
         )
         self.assertEqual((found.header_buffer_size, found.request_buffering), (4 * KIB, False))
         self.assertEqual((found.request_body_buffer_size, found.client_max_body_size), (KIB, 0))
         self.assertEqual((found.ignore_client_abort, found.pass_host, found.via), (True, False, b""))
-        self.assertEqual((found.forwarded, found.intercept_errors, found.tries), (ForwardedStyle.BOTH, True, 2))
+        self.assertEqual((found.forwarded, found.intercept_errors), (ForwardedStyle.BOTH, True))
+
+    def test_another_server(self) -> None:
+        found = self.settings(
+            'next_upstream = ["error", "http_503", "non_idempotent"]\nnext_upstream_tries = 3\nnext_upstream_timeout = "9s"\n'
+        )
+        setbacks = frozenset({Setback.ERROR, Setback.HTTP_503})
+        wanted = NextUpstream(setbacks=setbacks, non_idempotent=True, tries=3, timeout=9.0)
+        self.assertEqual(found.next_upstream, wanted)
+        self.assertEqual(self.settings("next_upstream_tries = 2\n").next_upstream, NextUpstream(tries=2))
+
+    def test_no_other_server(self) -> None:
+        for off in ('"off"', "[]"):
+            self.assertEqual(self.settings(f"next_upstream = {off}\n").next_upstream.setbacks, frozenset(), off)
+
+    def test_other_protocols(self) -> None:
+        found = self.settings(
+            'upgrade = ["WebSocket", "irc"]\nupgrade_timeout = "5m"\nupgrade_filters = ["upper"]\n'
+            'upgrade_request_filters = ["hexdump"]\n'
+        ).upgrade
+        self.assertEqual((found.protocols, found.timeout), ({b"websocket", b"irc"}, 300))
+        self.assertEqual([each.name for each in found.response_filters], ["upper"])
+        self.assertEqual([each.name for each in found.request_filters], ["hexdump"])
+
+    def test_no_other_protocols(self) -> None:
+        self.assertEqual(self.settings("upgrade = []\n").upgrade.protocols, frozenset())
 
     def test_headers(self) -> None:
         found = self.settings(
@@ -262,12 +287,15 @@ class ProxyTests(ConfigCase):
         for proxy, line in (
             ("ap", 'no such upstream; did you mean "app"? Known: app; or an address: must be HOST:PORT, '),
             (
-                "https://a:1",
-                "must be http://HOST:PORT/URI, http://unix:/PATH:/URI, HOST:PORT or unix:/PATH: no other sch",
+                "ftp://a:1",
+                "must be http:// or https://HOST:PORT/URI, http://unix:/PATH:/URI, HOST:PORT or unix:/PATH: no other sch",
             ),
-            ("http://", "must be http://HOST:PORT/URI, http://unix:/PATH:/URI, HOST:PORT or unix:/PATH, without user"),
-            ("http://a@b:1", "must be http://HOST:PORT/URI"),
-            ("http://b:1/x?y", "must be http://HOST:PORT/URI"),
+            (
+                "http://",
+                "must be http:// or https://HOST:PORT/URI, http://unix:/PATH:/URI, HOST:PORT or unix:/PATH, without user",
+            ),
+            ("http://a@b:1", "must be http:// or https://HOST:PORT/URI"),
+            ("http://b:1/x?y", "must be http:// or https://HOST:PORT/URI"),
             ("127.0.0.1:99999", "99999 is no port; must be HOST:PORT, "),
             ("http://127.0.0.1:0/x", "0 is no port; must be HOST:PORT, "),
         ):

@@ -137,10 +137,10 @@ class KeyTests(ConfigCase):
         self.assertEqual(self.unknown("qqqq = 1", "[defaults]"), "defaults.qqqq: 1: no such key. Keys here: http, tcp")
 
     def test_of_http_in_a_server_that_speaks_tcp(self) -> None:
-        text = '[[servers]]\nlisten = "tcp:1"\nprotocol = "tcp"\nproxy = "127.0.0.1:1"\nnames = ["x"]\n'
+        text = '[[servers]]\nlisten = "tcp:1"\nprotocol = "tcp"\nproxy = "127.0.0.1:1"\ndefault = true\n'
         self.assertEqual(
             self.mistakes(text),
-            ["servers[0].names: ['x']: no such key here; it belongs in [[servers]] that speak http"],
+            ["servers[0].default: true: no such key here; it belongs in [[servers]] that speak http"],
         )
 
     def test_quoted(self) -> None:
@@ -188,13 +188,17 @@ class ValueTests(ConfigCase):
         self.assertEqual(
             self.wrong("client_max_headers", "0", "-1", '"5"', "true", "1.0"), "must be a whole number, 1 or more"
         )
-        self.assertEqual(self.wrong("tries", "-1", '"5"'), "must be a whole number, 0 or more")
+        self.assertEqual(self.wrong("next_upstream_tries", "-1", '"5"'), "must be a whole number, 0 or more")
 
     def test_flags(self) -> None:
         self.assertEqual(self.wrong("buffering", '"on"', "1", "[]"), "must be true or false, without quotes")
 
     def test_choices(self) -> None:
         self.assertEqual(self.wrong("bare_lf", '"yes"', "true"), "must be one of 'reject', 'accept'")
+        self.assertIn("must be one of 'error', 'timeout'", self.wrong("next_upstream", '"http_501"'))
+        self.assertIn("or off alone", self.wrong("next_upstream", '["error", "off"]'))
+        self.assertIn("never passed on", self.wrong("upgrade", '"h2c"', '"TLS"'))
+        self.assertIn("the name of a protocol", self.wrong("upgrade", '"a b"'))
         self.assertEqual(self.wrong("forwarded", '"on"', "5"), "must be one of 'x-forwarded', 'rfc7239', 'both', 'off'")
 
     def test_tables(self) -> None:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_pipe.proxies.http_settings import ClientSettings, ErrorPage, HttpSettings, Redirect
 from twisted_pipe.proxies.http_upstream import KeepaliveSettings
 from twisted_pipe.proxies.settings import ProxySettings
-from twisted_pipe.service.config import model, model_upstreams
+from twisted_pipe.service.config import model, model_listen, model_stream, model_tls, model_upstreams
 from twisted_pipe.service.config.http_servers import _CLIENT
 from twisted_pipe.service.config.http_settings import _TAKEN
 from twisted_pipe.service.config.keys import Table, annotation_of, keys_of
@@ -39,6 +39,11 @@ PLACES: dict[type[Table], list[str | int]] = {
     model_upstreams.UpstreamTable: ["upstreams", "app"],
     model_upstreams.UpstreamServerTable: ["upstreams", "app", "servers"],
     model.HttpServerTable: ["servers", 0],
+    model_listen.ListenTable: ["servers", 0, "listen"],
+    model_listen.ProxyProtocolTable: ["servers", 0, "listen", "proxy_protocol"],
+    model_stream.StreamRouteTable: ["servers", 1, "routes", 0],
+    model_tls.ServerTlsTable: ["servers", 0, "tls"],
+    model_tls.UpstreamTlsTable: ["upstreams", "app", "tls"],
     model.StreamServerTable: ["servers", 1],
     model.RouteTable: ["servers", 0, "routes", 0],
     model.AnswerTable: ["servers", 0, "routes", 0, "answer"],
@@ -52,7 +57,7 @@ PLACES: dict[type[Table], list[str | int]] = {
 
 def document(steps: list[str | int], keys: dict[str, Any]) -> dict[str, Any]:
     """With these keys in the table at C{steps}."""
-    found: dict[str, Any] = {"servers": [{"routes": [{}]}, {"protocol": "tcp"}]}
+    found: dict[str, Any] = {"servers": [{"routes": [{}]}, {"protocol": "tcp", "routes": [{}]}]}
     node: Any = found
     for step in steps:
         node = node[step] if isinstance(step, int) else node.setdefault(step, {})

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Union
 
 import attrs
 
+from twisted_pipe.net.listening import DEFAULT_LISTENING
+from twisted_pipe.service.config.listeners import listener_of
 from twisted_pipe.service.config.model import HttpServerTable, StreamServerTable
+from twisted_pipe.service.config.model_listen import ListenTable
 from twisted_pipe.service.config.problems import Problems, dotted
-from twisted_pipe.service.endpoints import Listener, parse_listener
+from twisted_pipe.service.config.tls import TlsMaker
+from twisted_pipe.service.endpoints import Listener
 
-__all__ = ["Address", "Addresses"]
+__all__ = ["Address", "Addresses", "with_tls"]
 
 _ServerTable = Union[HttpServerTable, StreamServerTable]
 
 
-@attrs.frozen
+@attrs.define
 class Address:
     """
-    @ivar listener: as the first of the servers wrote it.
+    @ivar listener: as the first of the servers wrote it, or the first that says more than where.
     @ivar servers: in the order of the file.
+    @ivar tls: whether TLS is spoken there; None if nobody says so.
     """
 
     listener: Listener
     servers: list[_ServerTable] = attrs.field(factory=list)
+    tls: bool | None = None
 
 
 @attrs.define
@@ -42,13 +49,18 @@ class Addresses:
 
     def add(self, table: _ServerTable) -> None:
         """All that a server listens on."""
-        for place, text in enumerate(table.listen):
-            where = (*table.where, "listen", place)
-            option = self.problems.name_of(where)
-            listener = self.problems.attempt(self.problems.checked, where, parse_listener, self.reactor, text, option)
+        for entry in table.listen:
+            where = entry.where
+            listener = self.problems.attempt(listener_of, entry, self.problems, self.reactor)
             if listener is None:
                 continue
             address = self._places.setdefault(listener.place, Address(listener))
+            if address.listener.settings == DEFAULT_LISTENING:
+                address.listener = attrs.evolve(address.listener, settings=listener.settings)
+            elif listener.settings not in (DEFAULT_LISTENING, address.listener.settings):
+                self.problems.add(where, f"must say the same of {listener.text} as {dotted(address.servers[0].where)}")
+            self._add_proxy_protocol(address, entry, listener)
+            self._add_tls(address, entry, table)
             sharing = [each for each in (*address.servers, table) if not isinstance(each, HttpServerTable)]
             if any(each is table for each in address.servers):
                 self.problems.add(where, "must be given once")
@@ -58,6 +70,46 @@ class Addresses:
             else:
                 address.servers.append(table)
 
-    def of(self, table: _ServerTable) -> tuple[Listener, ...]:
-        """The listeners of a server that shares none."""
-        return tuple(address.listener for address in self if any(each is table for each in address.servers))
+    def _add_proxy_protocol(self, address: Address, entry: ListenTable, listener: Listener) -> None:
+        said, known = listener.entrance.proxy_protocol, address.listener.entrance.proxy_protocol
+        if known is None and said is not None:
+            entrance = attrs.evolve(address.listener.entrance, proxy_protocol=said)
+            address.listener = attrs.evolve(address.listener, entrance=entrance)
+        elif said not in (None, known):
+            said_by = dotted(address.servers[0].where)
+            rule = f"must be the same for all servers there: see {said_by}"
+            self.problems.add((*entry.where, "proxy_protocol"), rule)
+
+    def _add_tls(self, address: Address, entry: ListenTable, table: _ServerTable) -> None:
+        said = entry.tls if entry.tls is not None else True if table.tls is not None else None
+        if entry.tls and table.tls is None and table.protocol not in (None, "http"):
+            self.problems.add((*entry.where, "tls"), f"must not be true: {dotted(table.where)} has no table tls")
+        if address.tls is None:
+            address.tls = said
+        elif said not in (None, address.tls):
+            other = "TLS" if address.tls else "no TLS"
+            said_by = dotted(address.servers[0].where)
+            self.problems.add(entry.where, f"must be the same for all servers there: {said_by} speaks {other}")
+
+    def of(self, table: _ServerTable, tls: TlsMaker) -> tuple[Listener, ...]:
+        """
+        The listeners of a server that shares none.
+
+        @raise Skip: its TLS is wrong, which has been reported.
+        """
+        here = [address for address in self if any(each is table for each in address.servers)]
+        return tuple(with_tls(address, [table], tls) for address in here)
+
+
+def with_tls(address: Address, tables: Sequence[_ServerTable], tls: TlsMaker) -> Listener:
+    """
+    Its listener, which speaks TLS if it is to.
+
+    @param tables: the servers there, its default first.
+    @raise Skip: its TLS is wrong, which has been reported.
+    """
+    if not address.tls:
+        return address.listener
+    made = tls.entrance(tables)
+    entrance = attrs.evolve(address.listener.entrance, tls=made.tls, handshake_timeout=made.handshake_timeout)
+    return attrs.evolve(address.listener, entrance=entrance)

@@ -17,9 +17,11 @@ from twisted_pipe.service.config.http_servers import http_servers
 from twisted_pipe.service.config.http_settings import HttpSettingsMaker
 from twisted_pipe.service.config.http_sites import SiteMaker
 from twisted_pipe.service.config.load import load
+from twisted_pipe.service.config.message_filters import MessageFilterMaker
 from twisted_pipe.service.config.model import ConfigurationFile, HttpServerTable, StreamServerTable
 from twisted_pipe.service.config.problems import Problems
 from twisted_pipe.service.config.stream_servers import stream_server
+from twisted_pipe.service.config.tls import TlsMaker
 from twisted_pipe.service.config.upstreams import Upstreams
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.pidfile import PidFile
@@ -41,16 +43,19 @@ def compile_file(path: str, reactor: Any) -> PipeConfiguration:
     def resolve(name: str) -> str:
         return os.path.join(folder, name)
 
-    upstreams = Upstreams(file.upstreams, problems, reactor)
+    tls = TlsMaker(problems, resolve)
+    upstreams = Upstreams(file.upstreams, problems, reactor, tls)
     upstreams.check()
     addresses = Addresses(problems, reactor)
     for table in file.servers:
         addresses.add(table)
-    sites = SiteMaker(problems, upstreams, HttpSettingsMaker(problems, resolve), file.defaults.http)
+    message_filters = MessageFilterMaker(problems, upstreams, reactor, folder)
+    settings = HttpSettingsMaker(problems, resolve, message_filters)
+    sites = SiteMaker(problems, upstreams, settings, file.defaults.http)
     http = [table for table in file.servers if isinstance(table, HttpServerTable)]
     stream = [table for table in file.servers if isinstance(table, StreamServerTable)]
     servers = [
-        *http_servers(addresses, [problems.attempt(sites.make, table) for table in http], sites.defaults),
+        *http_servers(addresses, [problems.attempt(sites.make, table) for table in http], sites.defaults, tls),
         *(problems.attempt(stream_server, table, file.defaults.tcp, addresses, upstreams) for table in stream),
     ]
     configuration = PipeConfiguration(
@@ -59,6 +64,8 @@ def compile_file(path: str, reactor: Any) -> PipeConfiguration:
         pid_file=_pid_file(file, problems, resolve),
         worker_connections=_worker_connections(file, problems, reactor),
         upstreams=tuple(upstreams.http.values()),
+        background=tuple(upstreams.background),
+        tls=tuple(tls.clients),
     )
     problems.check()
     return configuration

@@ -5,17 +5,19 @@ C{{ name = "gzip", level = 6, types = ["text/*"] }}, whose other keys are the fi
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import FILTERS
-from twisted_pipe.interfaces import IPipeFilterFactory
+from twisted_pipe.filters.messages.discovery import MESSAGE_FILTERS
+from twisted_pipe.interfaces import IMessageFilterFactory, IPipeFilterFactory
+from twisted_pipe.plugin.discovery import PluginKind
 from twisted_pipe.service.config.problems import Below
 from twisted_pipe.service.config.values import MediaType, kind_of, table_or_text
 
-__all__ = ["FilterGiven", "HttpFilter", "StreamFilter"]
+__all__ = ["FilterGiven", "HttpFilter", "MessageFilterGiven", "StreamFilter"]
 
 
 @attrs.frozen
@@ -30,23 +32,35 @@ class FilterGiven:
 
 
 def _stream_filter(value: object) -> FilterGiven:
+    """Raises as L{_configured}."""
+    return FilterGiven(_configured(FILTERS, value))
+
+
+def _message_filter(value: object) -> IMessageFilterFactory:
+    """Likewise."""
+    found: IMessageFilterFactory = _configured(MESSAGE_FILTERS, value)
+    return found
+
+
+def _configured(kind: PluginKind, value: object) -> Any:
     """
     @raise BadConfiguration: the text is wrong.
     @raise Below: one of the table's keys is.
     """
     if isinstance(value, str):
-        return FilterGiven(FILTERS.parse(value))
+        return kind.parse(value)
     if not isinstance(value, dict):
         raise ValueError('must be "NAME[:key=value...]" or a table with a name')
     options = dict(value)
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise Below(("name",), "must be the name of a filter")
+        raise Below(("name",), f"must be the name of a {kind.noun}")
     try:
-        return FilterGiven(FILTERS.find(name).configure(options))
+        return kind.find(name).configure(options)
     except BadConfiguration as error:
         option = error.name.rpartition(": ")[2]
-        raise Below((option if option in options else "name",), error.expected) from error
+        named = option in options or error.value is None  # which is one that is missing
+        raise Below((option if named else "name",), error.expected) from error
 
 
 def _http_filter(value: object) -> FilterGiven:
@@ -85,5 +99,14 @@ HttpFilter = Annotated[
         "a FILTER, as a table also with `types`, media types whose bodies pass it: "
         '`{ name = "gzip", types = ["text/*", "application/json"] }`; default: all, or what can be compressed for a filter '
         "that compresses",
+    ),
+]
+MessageFilterGiven = Annotated[
+    IMessageFilterFactory,
+    table_or_text(
+        "MESSAGE FILTER",
+        _message_filter,
+        'a message filter with options: `"request-id"` or `{ name = "basic-auth", file = "users" }` '
+        "([which there are](plugins.md))",
     ),
 ]

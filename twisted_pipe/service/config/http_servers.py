@@ -12,11 +12,13 @@ import attrs
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.http.routing import SiteTable
 from twisted_pipe.proxies.http_settings import ClientSettings, Site
-from twisted_pipe.service.config.addresses import Address, Addresses
+from twisted_pipe.service.config.addresses import Address, Addresses, with_tls
 from twisted_pipe.service.config.http_sites import MadeSite
 from twisted_pipe.service.config.layers import Layers
 from twisted_pipe.service.config.model import HttpDefaults, HttpServerTable
 from twisted_pipe.service.config.problems import Problems, dotted
+from twisted_pipe.service.config.tls import TlsMaker
+from twisted_pipe.service.endpoints import Listener
 from twisted_pipe.service.http_server import HttpServer
 
 __all__ = ["http_servers"]
@@ -35,10 +37,13 @@ _CLIENT = {
 }
 
 
-def http_servers(addresses: Addresses, made: Sequence[MadeSite | None], defaults: HttpDefaults) -> Iterator[HttpServer]:
+def http_servers(
+    addresses: Addresses, made: Sequence[MadeSite | None], defaults: HttpDefaults, tls: TlsMaker
+) -> Iterator[HttpServer]:
     """
     A server for each set of virtual servers that some listener has.
 
+    @param tls: makes what speaks TLS.
     @param made: of all tables that could be made; nothing is built of an address some of whose are missing.
     """
     sites = {id(each.table): each for each in made if each is not None}
@@ -48,22 +53,26 @@ def http_servers(addresses: Addresses, made: Sequence[MadeSite | None], defaults
         if not tables:
             continue
         default = _check(address, tables, defaults, addresses.problems)
+        ordered = [default, *(each for each in tables if each is not default)]
+        listener = addresses.problems.attempt(with_tls, address, ordered, tls)
         key = tuple(id(each) for each in tables)
         here = [sites[each] for each in key if each in sites]
+        if listener is None:
+            continue
         if key in built:
-            built[key] = attrs.evolve(built[key], listeners=(*built[key].listeners, address.listener))
+            built[key] = attrs.evolve(built[key], listeners=(*built[key].listeners, listener))
         elif len(here) == len(tables) and not addresses.problems:
-            built[key] = _build(address, here, default)
+            built[key] = _build(listener, here, default)
     yield from built.values()
 
 
-def _build(address: Address, here: Sequence[MadeSite], default: HttpServerTable) -> HttpServer:
+def _build(listener: Listener, here: Sequence[MadeSite], default: HttpServerTable) -> HttpServer:
     table: SiteTable[Site] = SiteTable()
     for each in here:
         table.add(each.table.names, each.site, each.table is default)
     (layers,) = (each.layers for each in here if each.table is default)
     return HttpServer(
-        listeners=(address.listener,),
+        listeners=(listener,),
         sites=table,
         client=_client(layers),
         purpose="serves http for " + "; ".join(_described(each.table) for each in here),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,10 +15,13 @@ from twisted_pipe.http.log_format import log_format
 from twisted_pipe.http.template import Template
 from twisted_pipe.limits import MIB
 from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse, HeadChanges, HttpSettings
+from twisted_pipe.proxies.next_upstream import NextUpstream
+from twisted_pipe.proxies.upgrade_settings import UpgradeSettings
 from twisted_pipe.service.access_log import AccessLogPlace, check_log_path
 from twisted_pipe.service.config.filter_value import FilterGiven
 from twisted_pipe.service.config.keys import Path
 from twisted_pipe.service.config.layers import Layers, pipe_limits
+from twisted_pipe.service.config.message_filters import MessageFilterMaker
 from twisted_pipe.service.config.model import (
     AccessLogTable,
     ErrorPageTable,
@@ -43,7 +47,6 @@ _TAKEN = {
         "ignore_client_abort",
         "pass_host",
         "intercept_errors",
-        "tries",
     )
 } | {"header_buffer_size": "buffer_size"}
 _DEFAULTS = HttpSettings()
@@ -54,10 +57,12 @@ class HttpSettingsMaker:
     """
     @ivar problems: where what is wrong is said.
     @ivar resolve: makes a path of the file absolute.
+    @ivar message_filters: makes these.
     """
 
     problems: Problems
     resolve: Callable[[str], str]
+    message_filters: MessageFilterMaker
 
     def make(self, layers: Layers, captures: Collection[str] = ()) -> HttpSettings:
         """
@@ -70,7 +75,17 @@ class HttpSettingsMaker:
         response_headers = attempt(self._headers, layers.get("response_headers"), captures)
         error_pages = attempt(self._error_pages, layers.get("error_pages") or ())
         logs = attempt(self._logs, layers.get("access_log") or ())
-        if limits is None or request_headers is None or response_headers is None or error_pages is None or logs is None:
+        message_filters = attempt(self.message_filters.make, layers)
+        next_upstream = attempt(self._next_upstream, layers)
+        if (
+            limits is None
+            or request_headers is None
+            or response_headers is None
+            or error_pages is None
+            or logs is None
+            or message_filters is None
+            or next_upstream is None
+        ):
             raise Skip
         return HttpSettings(
             limits=limits,
@@ -83,6 +98,10 @@ class HttpSettingsMaker:
             error_pages=error_pages,
             response_filters=_filters(layers.get("filters") or ()),
             request_filters=_filters(layers.get("request_filters") or ()),
+            message_filters=message_filters.filters,
+            upstreams=message_filters.upstreams,
+            next_upstream=next_upstream,
+            upgrade=_upgrade(layers),
             logs=logs,
             **layers.fields(_TAKEN),
             **_converted(layers),
@@ -114,6 +133,14 @@ class HttpSettingsMaker:
             remove=frozenset(name.lower().encode() for name in table.remove),
             always=bool(getattr(table, "always", None)),
         )
+
+    def _next_upstream(self, layers: Layers) -> NextUpstream:
+        given = layers.fields({"tries": "next_upstream_tries", "timeout": "next_upstream_timeout"})
+        words = layers.get("next_upstream")
+        if words is None:
+            return NextUpstream(**given)
+        where = layers.where("next_upstream")
+        return self.problems.checked(where, partial(NextUpstream.of_words, words, **given))
 
     def _error_pages(self, tables: Sequence[ErrorPageTable]) -> Mapping[int, ErrorPage]:
         pages: dict[int, ErrorPage] = {}
@@ -158,6 +185,16 @@ def _converted(layers: Layers) -> dict[str, Any]:
         "bare_lf": "accept".__eq__,
     }
     return {name: step(layers.get(name)) for name, step in steps.items() if layers.get(name) is not None}
+
+
+def _upgrade(layers: Layers) -> UpgradeSettings:
+    given = layers.fields({"timeout": "upgrade_timeout"})
+    protocols = layers.get("upgrade")
+    if protocols is not None:
+        given["protocols"] = frozenset(each.encode() for each in protocols)
+    for field, name in (("response_filters", "upgrade_filters"), ("request_filters", "upgrade_request_filters")):
+        given[field] = tuple(each.factory for each in layers.get(name) or ())
+    return UpgradeSettings(**given)
 
 
 def _filters(given: Sequence[FilterGiven]) -> tuple[FilterUse, ...]:

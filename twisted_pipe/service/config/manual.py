@@ -9,7 +9,7 @@ import attrs
 
 from twisted_pipe.http.log_format import COMBINED, JSON_FIELDS
 from twisted_pipe.http.variables import VARIABLES
-from twisted_pipe.service.config import model, model_upstreams
+from twisted_pipe.service.config import model, model_listen, model_stream, model_tls, model_upstreams
 from twisted_pipe.service.config.keys import Key, Table, annotation_of, item_of
 from twisted_pipe.service.config.places import places_of
 from twisted_pipe.service.config.values import ValueKind, kind_of
@@ -37,8 +37,12 @@ _GROUPS = (
     _Group("The process", "the top of the file", (model.ConfigurationFile,)),
     _Group("Upstreams", "`[upstreams.NAME]`", (model_upstreams.UpstreamTable,)),
     _Group("Servers of an upstream", "`servers` of `[upstreams.NAME]`", (model_upstreams.UpstreamServerTable,)),
+    _Group("TLS to upstreams", "`tls` of `[upstreams.NAME]`", (model_tls.UpstreamTlsTable, model_tls.TlsKeys)),
     _Group("Servers: http", "`[[servers]]`", (model.HttpServerTable,)),
     _Group("Clients: http", "`[defaults.http]`, `[[servers]]`", (model.HttpServerKeys,)),
+    _Group("Addresses", "`listen` of `[[servers]]`", (model_listen.ListenTable,)),
+    _Group("PROXY protocol", "`proxy_protocol` of `listen`", (model_listen.ProxyProtocolTable,)),
+    _Group("TLS to clients", "`tls` of `[[servers]]`", (model_tls.ServerTlsTable, model_tls.TlsKeys)),
     _Group("Routes", "`[[servers.routes]]`", (model.RouteTable,)),
     _Group("Routes: answer", "`answer`", (model.AnswerTable,)),
     _Group("Routes: redirect", "`redirect`", (model.RedirectTable,)),
@@ -48,6 +52,7 @@ _GROUPS = (
     _Group("Error pages", "`error_pages`", (model.ErrorPageTable,)),
     _Group("Access logs", "`access_log`", (model.AccessLogTable,)),
     _Group("Servers: tcp, and protocols of plugins", "`[[servers]]`", (model.StreamServerTable,)),
+    _Group("Routes: tcp", "`[[servers.routes]]`", (model_stream.StreamRouteTable,)),
     _Group("Proxy: tcp", "`[defaults.tcp]`, `[[servers]]`", (model.PipeKeys, model.StreamKeys)),
 )
 

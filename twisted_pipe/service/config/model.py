@@ -17,8 +17,11 @@ from typing import ClassVar, Union
 
 import attrs
 
-from twisted_pipe.service.config.filter_value import HttpFilter, StreamFilter
+from twisted_pipe.service.config.filter_value import HttpFilter, MessageFilterGiven, StreamFilter
 from twisted_pipe.service.config.keys import Table, key
+from twisted_pipe.service.config.model_listen import ListenTable
+from twisted_pipe.service.config.model_stream import StreamRouteTable
+from twisted_pipe.service.config.model_tls import ServerTlsTable
 from twisted_pipe.service.config.model_upstreams import UpstreamTable
 from twisted_pipe.service.config.values import (
     Address,
@@ -27,7 +30,6 @@ from twisted_pipe.service.config.values import (
     Buffers,
     Count,
     Duration,
-    Endpoint,
     ErrorStatus,
     ExactPath,
     Flag,
@@ -35,6 +37,7 @@ from twisted_pipe.service.config.values import (
     HeaderName,
     HeaderText,
     LineEnd,
+    NextUpstreamWord,
     PageStatus,
     Pattern,
     PositiveCount,
@@ -44,6 +47,7 @@ from twisted_pipe.service.config.values import (
     Size,
     Status,
     Text,
+    UpgradeProtocol,
     UriPath,
 )
 
@@ -130,6 +134,22 @@ class StreamKeys(PipeKeys):
     )
     lingering_timeout: Duration | None = key(
         "a client may stay silent after the upstream has ended its side", default='"5s"'
+    )
+    next_upstream_tries: Count | None = key(
+        "servers that are asked for a connection at most; 1: no other one; 0: each once",
+        default="0",
+        nginx="proxy_next_upstream_tries (stream)",
+    )
+    next_upstream_timeout: Duration | None = key(
+        "since the first was asked, after which no other one is; 0: no limit",
+        default="0",
+        nginx="proxy_next_upstream_timeout (stream)",
+    )
+    preread_timeout: Duration | None = key(
+        "with routes: for what a client says of TLS to be whole; 0: for ever", default='"30s"', nginx="preread_timeout"
+    )
+    preread_size: Size | None = key(
+        "with routes: that may have, at least 512", default='"16k"', nginx="preread_buffer_size"
     )
     filters: Sequence[StreamFilter] | None = key("on what clients get, in this order", default="none")
     request_filters: Sequence[StreamFilter] | None = key("on what the upstream gets, in this order", default="none")
@@ -224,11 +244,31 @@ class HttpKeys(PipeKeys):
     ignore_client_abort: Flag | None = key(
         "receive a response to its end for a client that is gone", default="false", nginx="proxy_ignore_client_abort"
     )
-    tries: Count | None = key(
-        "a request is tried at most, if it may be repeated; 0: on every server once",
-        default="0",
-        nginx="proxy_next_upstream_tries",
+    next_upstream: Sequence[NextUpstreamWord] | None = key(
+        "when a request goes to another server, as long as nothing of a response was passed on",
+        default='["error", "timeout"]',
+        nginx="proxy_next_upstream",
     )
+    next_upstream_tries: Count | None = key(
+        "servers that are asked at most; 0: each once", default="0", nginx="proxy_next_upstream_tries"
+    )
+    next_upstream_timeout: Duration | None = key(
+        "since the first was asked, after which no other one is; 0: no limit",
+        default="0",
+        nginx="proxy_next_upstream_timeout",
+    )
+    upgrade: Sequence[UpgradeProtocol] | None = key(
+        "protocols that a client may change to (HTTP/1.1 Upgrade); []: none", default='["websocket"]'
+    )
+    upgrade_timeout: Duration | None = key(
+        "no byte flows either way after such a change, then the connection ends; 0: never",
+        default='"1h"',
+        nginx="proxy_read_timeout",
+    )
+    upgrade_filters: Sequence[StreamFilter] | None = key(
+        "on what clients get after such a change, in this order", default="none"
+    )
+    upgrade_request_filters: Sequence[StreamFilter] | None = key("on what the upstream gets then", default="none")
     pass_host: Flag | None = key(
         "the upstream gets the client's Host; else the server's address",
         default="true",
@@ -241,6 +281,11 @@ class HttpKeys(PipeKeys):
     via: Body | None = key("our name in Via; empty: none", default='"twisted_pipe"')
     request_headers: RequestHeadersTable | None = key("changes toward the upstream", default="none")
     response_headers: ResponseHeadersTable | None = key("changes toward the client", default="none")
+    message_filters: Sequence[MessageFilterGiven] | None = key(
+        "on heads: of requests in this order, of responses in the reverse one",
+        default="none",
+        nginx="auth_basic, auth_request …",
+    )
     filters: Sequence[HttpFilter] | None = key("on bodies of responses, in this order", default="none")
     request_filters: Sequence[HttpFilter] | None = key("on bodies of requests, in this order", default="none")
     intercept_errors: Flag | None = key(
@@ -330,7 +375,7 @@ class RouteTable(HttpKeys):
     )
     ignore_case: Flag | None = key("with regex: letters in either case", default="false", nginx="location ~* REGEX")
     proxy: Address | None = key(
-        "pass them on: to an upstream by NAME, or http://NAME/URI, http://HOST:PORT/URI, HOST:PORT, unix:/PATH",
+        "pass them on: to an upstream by NAME, or http://NAME/URI, http:// or https://HOST:PORT/URI, HOST:PORT, unix:/PATH",
         nginx="proxy_pass",
     )
     uri: UriPath | None = key(
@@ -346,12 +391,13 @@ class HttpServerTable(HttpServerKeys):
     """A virtual server: several may share an address."""
 
     protocol: Protocol | None = key("what is spoken: http, tcp, or that of a plugin", default='"http"')
-    listen: Sequence[Endpoint] = key(
+    listen: Sequence[ListenTable] = key(
         "where clients connect",
         nginx="listen",
         required='must say where clients connect, such as ["tcp:8080"]',
         absent=(),
     )
+    tls: ServerTlsTable | None = key("TLS, wherever it listens", default="none", nginx="listen … ssl")
     names: Sequence[ServerName] = key(
         "hosts it is for: example.org, *.example.org, .example.org, ~REGEX",
         default="none: as the default of its address",
@@ -374,16 +420,23 @@ class StreamServerTable(StreamKeys):
     """A server that passes connections on as they are."""
 
     protocol: Protocol | None = key("what is spoken: tcp, or that of a plugin", default='"http"')
-    listen: Sequence[Endpoint] = key(
+    listen: Sequence[ListenTable] = key(
         "where clients connect",
         nginx="listen",
         required='must say where clients connect, such as ["tcp:5433"]',
         absent=(),
     )
+    tls: ServerTlsTable | None = key("TLS, wherever it listens", default="none", nginx="listen … ssl")
     proxy: Address | None = key(
         "where to: an upstream by NAME, HOST:PORT, or unix:/PATH",
         nginx="proxy_pass",
         required='must say where to pass them on to, such as "127.0.0.1:9000"',
+    )
+    routes: Sequence[StreamRouteTable] = key(
+        "with protocol tcp: elsewhere, by what clients say of TLS, which is not decrypted",
+        default="none",
+        nginx="ssl_preread",
+        absent=(),
     )
 
 

@@ -22,7 +22,9 @@ __all__ = ["MISSING", "BadFile", "Below", "Problems", "Skip", "dotted", "said_by
 T = TypeVar("T")
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_PLUGIN = re.compile(r"(?:filter|balancer|protocol) (.+)")  # the names of errors of plugins' options
+_PLUGIN = re.compile(
+    r"(?:message filter|filter|balancer|protocol|resolver|check) (.+)"
+)  # the names of errors of plugins' options
 #: Stands for what is not in the file.
 MISSING = object()
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Union
 
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.interfaces import IUpstreamBalancerFactory
+from twisted_pipe.interfaces import IUpstreamBalancerFactory, IUpstreamResolver
 from twisted_pipe.plugin.declared import nearest
 from twisted_pipe.proxies.http_upstream import HttpUpstream, KeepaliveSettings
+from twisted_pipe.service.config.background import background_of, name_of
+from twisted_pipe.service.config.connect_settings import connect_settings
 from twisted_pipe.service.config.keys import Path
 from twisted_pipe.service.config.layers import Layers
 from twisted_pipe.service.config.model_upstreams import UpstreamServerTable, UpstreamTable
-from twisted_pipe.service.config.problems import Problems, Skip
+from twisted_pipe.service.config.problems import Problems, Skip, dotted
+from twisted_pipe.service.config.tls import TlsMaker
+from twisted_pipe.service.configuration import Background
 from twisted_pipe.service.endpoints import UPSTREAM_RULE, parse_upstream
 from twisted_pipe.service.upstream_url import split_url
 from twisted_pipe.upstream.balancer import BALANCERS
+from twisted_pipe.upstream.connect_settings import ConnectSettings
 from twisted_pipe.upstream.group import ROUND_ROBIN, UpstreamGroup, UpstreamServer
+from twisted_pipe.upstream.group_names import NamedServers
+from twisted_pipe.upstream.resolution import FoundServer
+from twisted_pipe.upstream.waiting_line import QueueSettings
 
 __all__ = ["Upstreams"]
 
@@ -29,6 +38,8 @@ _KEEPALIVE = {
     "requests": "keepalive_requests",
     "time": "keepalive_time",
 }
+_SERVER = {name: name for name in ("weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "backup", "down")}
+_QUEUE = {"size": "queue", "timeout": "queue_timeout"}
 
 
 @attrs.define
@@ -37,13 +48,17 @@ class Upstreams:
     @ivar tables: by name.
     @ivar problems: where what is wrong is said.
     @ivar reactor: for the endpoints.
+    @ivar tls: makes what speaks TLS.
     @ivar http: the connections to each group that is used for http, by what the C{proxy} keys say.
+    @ivar background: what looks names up and checks servers.
     """
 
     tables: Mapping[str, UpstreamTable]
     problems: Problems
     reactor: Any
+    tls: TlsMaker
     http: dict[str, HttpUpstream] = attrs.field(factory=dict, init=False)
+    background: list[Background] = attrs.field(factory=list, init=False)
     _groups: dict[str, UpstreamGroup | None] = attrs.field(factory=dict, init=False)
 
     def check(self) -> None:
@@ -51,18 +66,22 @@ class Upstreams:
         for name in self.tables:
             self._named(name)
 
-    def group(self, text: str, where: Path) -> UpstreamGroup:
+    def group(self, text: str, where: Path, tls: bool = False) -> UpstreamGroup:
         """
         What C{proxy} means, for connections that are passed on as they are.
 
+        @param tls: whether the servers are to be spoken to by TLS. Whether those of a group are, the group says.
         @raise Skip: nothing that could be.
         """
         if self._is_name(text):
             group = self._named(text)
         else:
-            if text not in self._groups:
-                self._groups[text] = UpstreamGroup([self.problems.checked(where, self._server, text)])
-            group = self._groups[text]
+            key = f"https://{text}" if tls else text
+            if key not in self._groups:
+                connect = ConnectSettings(tls=self.tls.default_client() if tls else None)
+                servers = [self.problems.checked(where, self._server, text)]
+                self._groups[key] = UpstreamGroup(servers, clock=self.reactor, connect=connect)
+            group = self._groups[key]
         if group is None:
             raise Skip
         return group
@@ -79,12 +98,24 @@ class Upstreams:
             self.problems.add(where, str(error))
             raise Skip from error
         name = url.address if self._is_name(url.address) else url.place
-        group = self.group(name, where)
-        if name not in self.http:
-            table = self.tables.get(name)
+        table = self.tables.get(name)
+        if url.tls and table is not None and table.tls is None:
+            said = f"must be http://{name}, or {dotted(table.where)} have a table tls: what is spoken is a matter of the group"
+            self.problems.add(where, said)
+            raise Skip
+        group = self.group(name, where, url.tls)
+        key = f"https://{name}" if url.tls and table is None else name
+        if key not in self.http:
             given = Layers((table,)).fields(_KEEPALIVE) if table is not None else {}
-            self.http[name] = HttpUpstream(group, self.reactor, KeepaliveSettings(**given))
-        return self.http[name], url.uri
+            keepalive = KeepaliveSettings(**given)
+            self.http[key] = self.problems.checked(
+                self.place_of_key(name), HttpUpstream, group, self.reactor, keepalive
+            )
+        return self.http[key], url.uri
+
+    def place_of_key(self, name: str) -> Path:
+        """Where the file says what a group's balancer wants to know."""
+        return ("upstreams", name, "balance")
 
     def _is_name(self, text: str) -> bool:
         """Whether it is the name of a group, even of one that is wrong."""
@@ -102,22 +133,50 @@ class Upstreams:
     def _named(self, name: str) -> UpstreamGroup | None:
         if name not in self._groups:
             table = self.tables.get(name)
-            self._groups[name] = None if table is None else self._build(table)
+            self._groups[name] = None if table is None else self._build(name, table)
         return self._groups[name]
 
-    def _build(self, table: UpstreamTable) -> UpstreamGroup | None:
+    def _build(self, name: str, table: UpstreamTable) -> UpstreamGroup | None:
         """The group; None if anything of it is wrong."""
         checked, attempt = self.problems.checked, self.problems.attempt
-        servers = [attempt(self._member, each) for each in table.servers if each.address is not None]
+        resolver = None if table.resolve is None else table.resolve.build(self.reactor)
+        servers = [attempt(self._member, each, resolver) for each in table.servers if each.address is not None]
         balancer: IUpstreamBalancerFactory | None = ROUND_ROBIN
         if table.balance is not None:
             balancer = attempt(checked, (*table.where, "balance"), BALANCERS.parse, table.balance)
         right = [each for each in servers if each is not None]
+        tls = None
+        if table.tls is not None:
+            addresses = [each.address for each in table.servers if each.address is not None]
+            tls = attempt(self.tls.client, table.tls, addresses)
         if not right or len(right) < len(table.servers) or balancer is None:
             return None
-        return UpstreamGroup(right, balancer)
+        fixed = [each for each in right if isinstance(each, UpstreamServer)]
+        connect = connect_settings(table, fixed, self.problems, tls)
+        queue = QueueSettings(**Layers((table,)).fields(_QUEUE))
+        group = UpstreamGroup(fixed, balancer, name=name, clock=self.reactor, queue=queue, connect=connect)
+        self.background += background_of(table, group, right, resolver, self.problems, self.reactor)
+        return group
 
-    def _member(self, table: UpstreamServerTable) -> UpstreamServer:
-        where = (*table.where, "address")
-        server = self.problems.checked(where, parse_upstream, self.reactor, table.address, _NO_TIMEOUT)
-        return attrs.evolve(server, weight=table.weight or 1)
+    def _member(
+        self, table: UpstreamServerTable, resolver: IUpstreamResolver | None
+    ) -> Union[UpstreamServer, NamedServers]:
+        address = table.address or ""
+        if resolver is not None and resolver.takes(address):
+            return NamedServers(address, partial(self._found, table))
+        server = self.problems.checked((*table.where, "address"), parse_upstream, self.reactor, address, _NO_TIMEOUT)
+        return attrs.evolve(server, **_parameters(table))
+
+    def _found(self, table: UpstreamServerTable, found: FoundServer) -> UpstreamServer:
+        """A server that the resolver has found where the file has a name."""
+        parameters = _parameters(table) | {"host": name_of(table.address or "")}
+        if found.weight is not None:
+            parameters["weight"] = found.weight
+        if found.backup:
+            parameters["backup"] = True
+        return attrs.evolve(parse_upstream(self.reactor, found.address, _NO_TIMEOUT), **parameters)
+
+
+def _parameters(table: UpstreamServerTable) -> dict[str, Any]:
+    """What the file says of a server beside its address."""
+    return Layers((table,)).fields(_SERVER)

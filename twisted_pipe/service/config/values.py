@@ -14,11 +14,18 @@ from typing import Annotated, Any, get_origin
 
 import attrs
 
+from twisted_pipe.core.keepalive_probes import KeepaliveProbes
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.net.listening import SocketOwner
+from twisted_pipe.net.socket_options import local_address
+from twisted_pipe.proxies.next_upstream import Setback
+from twisted_pipe.proxies.trusted_proxies import parse_networks
+from twisted_pipe.proxies.upgrade_settings import check_protocol
 from twisted_pipe.units import parse_count, parse_duration, parse_size
 
 __all__ = [
     "Address",
+    "AlpnName",
     "Balancer",
     "Body",
     "BodyText",
@@ -28,23 +35,35 @@ __all__ = [
     "Endpoint",
     "ErrorStatus",
     "ExactPath",
+    "Fails",
+    "FileMode",
+    "FileOwner",
     "Flag",
     "Forwarded",
     "HeaderName",
     "HeaderText",
+    "HostName",
+    "Keepalive",
     "LineEnd",
+    "LocalAddress",
     "MediaType",
+    "Network",
+    "NextUpstreamWord",
     "PageStatus",
     "Pattern",
     "PositiveCount",
     "Protocol",
+    "ProxyVersion",
     "RedirectStatus",
     "ServerName",
     "Size",
     "Status",
     "Text",
+    "TlsVersion",
+    "UpgradeProtocol",
     "UriPath",
     "ValueKind",
+    "VerifyClients",
     "Weight",
     "kind_of",
     "table_or_text",
@@ -165,6 +184,33 @@ def _pattern(value: object) -> str:
     return text
 
 
+def _keepalive(value: object) -> KeepaliveProbes | None:
+    if isinstance(value, bool):
+        return KeepaliveProbes() if value else None
+    return KeepaliveProbes.parse(value if isinstance(value, str) else "")
+
+
+def _mode(value: object) -> int:
+    rule = 'must be the mode of a file, in quotes: "0660"'
+    return int(_matching(r"0?[0-7]{3}", rule)(value), 8)
+
+
+def _owner(value: object) -> SocketOwner:
+    return SocketOwner.parse(_text(value, "must be USER, USER:GROUP or :GROUP"))
+
+
+def _network(value: object) -> str:
+    text = _text(value)
+    parse_networks("", [text])
+    return text
+
+
+def _local(value: object) -> str:
+    text = _text(value, "must be HOST or HOST:PORT")
+    local_address(text)
+    return text
+
+
 def _header_text(value: object) -> str:
     if not isinstance(value, str) or re.search(r"[\r\n\x00]", value):
         raise ValueError("must be text of one line, in which $ begins a variable")
@@ -232,6 +278,7 @@ Buffers = Annotated[
 Count = Annotated[int, _numbers("NUMBER", 0)]
 PositiveCount = Annotated[int, _numbers("NUMBER from 1", 1)]
 Weight = Annotated[int, _numbers("NUMBER from 1 to 65535", 1, 65535)]
+Fails = Annotated[int, _numbers("NUMBER from 0 to 1000", 0, 1000)]
 Flag = Annotated[bool, _kind("true, false", _flag, {"type": "boolean"})]
 Text = Annotated[str, _kind("TEXT", _text, _TEXT)]
 Body = Annotated[str, _kind("TEXT", _plain, {"type": "string"})]
@@ -254,6 +301,46 @@ Address = Annotated[
         "a server: `HOST:PORT`, `[IPV6]:PORT`, `unix:/PATH` or a Twisted endpoint string, as text",
     ),
 ]
+Keepalive = Annotated[
+    KeepaliveProbes,
+    _kind(
+        "KEEPALIVE",
+        _keepalive,
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                {"type": "string", "pattern": r"^([0-9]{1,5}[sSmMhH]?)?:([0-9]{1,5}[sSmMhH]?)?:[0-9]{0,3}$"},
+            ]
+        },
+        'TCP keep-alive: `true`, `false`, or `"IDLE:INTERVAL:COUNT"`, of which any may be left out for the system\'s: '
+        '`"30s:10s:3"` asks a connection that has been silent for 30 s, and resets it after 3 questions 10 s apart',
+    ),
+]
+FileMode = Annotated[
+    int, _kind("MODE", _mode, {"type": "string", "pattern": "^0?[0-7]{3}$"}, 'of a file, octal, as text: `"0660"`')
+]
+FileOwner = Annotated[
+    SocketOwner,
+    _kind("USER:GROUP", _owner, _TEXT, "names or numbers; `USER` or `:GROUP` alone leave the other as it is"),
+]
+LocalAddress = Annotated[
+    str,
+    _kind(
+        "LOCAL ADDRESS",
+        _local,
+        _TEXT,
+        "an address of this machine in numbers, and perhaps a port: `192.0.2.7`, `192.0.2.7:4000`, `[2001:db8::7]:4000`",
+    ),
+]
+Network = Annotated[
+    str,
+    _kind(
+        "NETWORK",
+        _network,
+        _TEXT,
+        "an address, a network such as `10.0.0.0/8` or `fd00::/8`, or `unix:` for UNIX sockets",
+    ),
+]
 Protocol = Annotated[str, _kind("NAME[:key=value…]", _text, _TEXT)]
 Balancer = Annotated[str, _kind("NAME[:key=value…]", _text, _TEXT)]
 Status = Annotated[int, _numbers("STATUS from 200 to 599", 200, 599)]
@@ -264,6 +351,16 @@ RedirectStatus = Annotated[
 ]
 _FORWARDED = ("x-forwarded", "rfc7239", "both", "off")
 Forwarded = Annotated[str, _kind(", ".join(_FORWARDED), _one_of(*_FORWARDED), {"enum": list(_FORWARDED)})]
+_NEXT_UPSTREAM = (*(each.value for each in Setback), "non_idempotent", "off")
+NextUpstreamWord = Annotated[
+    str, _kind(", ".join(_NEXT_UPSTREAM), _one_of(*_NEXT_UPSTREAM), {"enum": list(_NEXT_UPSTREAM)})
+]
+UpgradeProtocol = Annotated[
+    str,
+    _kind(
+        "NAME of a protocol", lambda value: check_protocol(_text(value)), {"type": "string", "pattern": f"^{_TOKEN}$"}
+    ),
+]
 LineEnd = Annotated[str, _kind("reject, accept", _one_of("reject", "accept"), {"enum": ["reject", "accept"]})]
 HeaderName = Annotated[str, _words("NAME of a header field", _TOKEN, "must be the name of a header field")]
 HeaderText = Annotated[
@@ -289,13 +386,24 @@ ServerName = Annotated[
     str,
     _words("HOST", r"~.+|[^\s/:~]+", "must be a host without a port, *.HOST, .HOST, HOST.*, or ~REGEX"),
 ]
+AlpnName = Annotated[str, _words("PROTOCOL", r"[!-~]{1,255}", 'must be the name of a protocol, such as "h2"')]
+HostName = Annotated[str, _words("HOST", r"[^\s/:~*]+|[0-9A-Fa-f:]+", "must be the name of a host, or an IP address")]
+TlsVersion = Annotated[
+    str, _kind("1.2, 1.3", _one_of("1.2", "1.3"), {"enum": ["1.2", "1.3"]}, "a version of TLS, as text")
+]
+ProxyVersion = Annotated[
+    str,
+    _kind("v1, v2", _one_of("v1", "v2"), {"enum": ["v1", "v2"]}, "a version of the PROXY protocol: a line, or bytes"),
+]
+_VERIFY = ("off", "on", "optional", "optional_no_ca")
+VerifyClients = Annotated[str, _kind(", ".join(_VERIFY), _one_of(*_VERIFY), {"enum": list(_VERIFY)})]
 MediaType = Annotated[
     str,
     _words("MEDIA TYPE", rf"{_TOKEN}/{_TOKEN}", "must be a media type: text/html, text/*, */*"),
 ]
 
 
-def table_or_text(name: str, parse: Callable[[Any], Any], explained: str) -> ValueKind:
-    """A kind that is text, or a table whose keys C{parse} looks at: those of a plugin."""
-    table = {"type": "object", "properties": {"name": _TEXT}, "required": ["name"]}
+def table_or_text(name: str, parse: Callable[[Any], Any], explained: str, main: str = "name") -> ValueKind:
+    """A kind that is text, or a table whose keys C{parse} looks at: those of a plugin, whose name is that of C{main}."""
+    table = {"type": "object", "properties": {main: _TEXT}, "required": [main]}
     return _kind(name, parse, {"anyOf": [_TEXT, table]}, explained)

@@ -1,0 +1,20 @@
+"""The reference page of the configuration file."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_pipe.service.config import model
+from twisted_pipe.service.config.keys import keys_of
+from twisted_pipe.service.config.manual import configuration_page
+from twisted_pipe.service.config.places import places_of
+
+
+class ManualTests(SynchronousTestCase):
+    def test_every_key_of_every_table_has_its_row(self) -> None:
+        rows = [line for line in configuration_page("").splitlines() if line.startswith("| `")]
+        for table in set(places_of(model.ConfigurationFile)) - {model.DefaultsTable}:  # whose two keys are headings
+            for name, described in keys_of(table).items():
+                help_text = described.help.replace("|", "\\|")
+                wanted = [row for row in rows if row.startswith(f"| `{name}` |") and row.endswith(f"| {help_text} |")]
+                self.assertTrue(wanted, f"{table.__name__}.{name}")
