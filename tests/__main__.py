@@ -2,38 +2,132 @@
 All tests, in the processes they need: C{python -m tests}.
 
 trial runs the TestCases, on Twisted's default reactor and on ours; pytest runs the end-to-end functions, which need a running
-reactor and so a process of their own. Exits with 1 if any of them failed. Arguments are passed to nobody: to run one test, call
-C{trial tests.core.test_pipe} or C{pytest tests/e2e -k name}.
+reactor and so processes of their own, one for each file. As many run at once as there are cores; those that measure, last and
+alone. What each prints is shown whole when it is over, in the order of the list. Exits with 1 if any of them failed. Arguments are
+passed to nobody: to run one test, call C{trial tests.core.test_pipe} or C{pytest tests/e2e -k name}.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
-#: Title, what to run, and what the environment says besides: that mutations are tried on one reactor is enough.
-RUNS: tuple[tuple[str, list[str], dict[str, str]], ...] = (
-    ("trial, default reactor", ["-m", "twisted.trial", "tests"], {"TWISTED_PIPE_MUTATIONS": "off"}),
-    ("trial, epollet", ["-m", "twisted.trial", "--reactor=epollet", "tests"], {}),
-    ("end to end", ["-m", "pytest", "tests/e2e"], {}),
-)
+import attrs
+
+E2E = Path("tests/e2e")
+#: Those that compare how fast something is with and without something else.
+MEASURING = ("test_stalled.py",)
+#: Those that take longest, which begin first.
+LONG = ("test_http_crowd.py", "test_tcp_proxy.py", "test_transports.py", "test_http_failures.py", "test_http_matrix.py")
+LIMIT = 30 * 60  #: seconds of one run; then it is interrupted, and has failed
+SHOWN = 1 << 20  #: bytes of its output
+
+
+@attrs.frozen
+class Run:
+    """
+    @ivar command: what Python runs. C{SCRATCH} in it is a directory that is removed afterwards.
+    @ivar environment: what it says besides.
+    """
+
+    title: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = {}
+
+
+@attrs.frozen
+class Outcome:
+    """
+    @ivar output: the end of what it printed.
+    @ivar seconds: how long it took.
+    """
+
+    run: Run
+    code: int
+    output: str
+    seconds: float
+
+
+def trial(title: str, *options: str, **environment: str) -> Run:
+    return Run(title, ("-m", "twisted.trial", "--temp-directory=SCRATCH/trial", *options, "tests"), environment)
+
+
+def end_to_end(file: Path) -> Run:
+    return Run(f"end to end, {file.stem}", ("-m", "pytest", "--basetemp=SCRATCH/pytest", str(file)))
+
+
+def side_by_side() -> list[Run]:
+    """What may run beside each other, the longest first."""
+    files = [file for file in sorted(E2E.glob("test_*.py")) if file.name not in MEASURING]
+    files.sort(key=lambda file: file.name not in LONG)
+    return [
+        trial("trial, epollet", "--reactor=epollet"),
+        # that mutations are tried on one reactor is enough
+        trial("trial, default reactor", TWISTED_PIPE_MUTATIONS="off"),
+        *map(end_to_end, files),
+    ]
+
+
+def carry_out(run: Run) -> Outcome:
+    """One run, to its end or to the limit."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as output:
+        command = [sys.executable, *(word.replace("SCRATCH", scratch) for word in run.command)]
+        environment = {**os.environ, **run.environment}
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        try:
+            code = process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            code = stop(process)
+            output.write(f"\n=== interrupted: it did not end within {LIMIT} s\n".encode())
+        output.seek(max(0, output.seek(0, os.SEEK_END) - SHOWN))
+        return Outcome(run, code, output.read().decode(errors="replace"), time.monotonic() - began)
+
+
+def stop(process: subprocess.Popen[bytes]) -> int:
+    """Interrupt it, so that it stops what it started; it has failed, whatever it says of itself."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(30) or 1
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def outcomes(runs: list[Run], at_once: int) -> Iterator[Outcome]:
+    """In the order of C{runs}, each as soon as it and those before it are over."""
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        started: list[Future[Outcome]] = [pool.submit(carry_out, run) for run in runs]
+        for each in started:
+            yield each.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nothing more begins
+
+
+def show(outcome: Outcome) -> None:
+    print(f"\n=== {outcome.run.title}: python {' '.join(outcome.run.command)}")
+    print(outcome.output.rstrip("\n"))
+    ended = "passed" if outcome.code == 0 else "FAILED"
+    print(f"=== {outcome.run.title}: {ended} in {outcome.seconds:.0f} s", flush=True)
 
 
 def main() -> int:
     failed = []
-    for title, command, said in RUNS:
-        print(f"\n=== {title}: python {' '.join(command)}", flush=True)
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory() as scratch:
-            if "pytest" not in command:
-                command = [*command[:2], f"--temp-directory={scratch}/trial", *command[2:]]
-            code = subprocess.call([sys.executable, *command], env={**os.environ, **said})
-        print(f"=== {title}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
-        if code:
-            failed.append(title)
+    cores = len(os.sched_getaffinity(0))
+    for runs, at_once in ((side_by_side(), cores), ([end_to_end(E2E / name) for name in MEASURING], 1)):
+        print(f"{len(runs)} runs, {at_once} at once", flush=True)
+        for outcome in outcomes(runs, at_once):
+            show(outcome)
+            if outcome.code:
+                failed.append(outcome.run.title)
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0

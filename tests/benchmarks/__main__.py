@@ -1,12 +1,13 @@
 """
-Peers side by side: C{python tests/benchmarks [http] [CASE...] [--rounds N] [--seconds S]}.
+Peers side by side: C{python tests/benchmarks [http | postgres | websocket] [CASE...] [--rounds N] [--seconds S]}.
 
 Each round measures every peer once, in turn, in the same run; the figure is the CPU time of the peer's own process (and
 children) per unit of work, or its memory, the median over the rounds, and its ratio to the first peer. A bare time means
 nothing on a noisy machine; the ratios hold. A bar is what ours has to keep to. Peers that are not installed are left out
-(C{apt-get install nginx-full haproxy wrk}; C{pip install uvloop trustme aiohttp}). Run it alone.
+(C{apt-get install nginx-full haproxy wrk postgresql}; C{pip install uvloop trustme aiohttp}). Run it alone.
 
-The first word C{http} is for the cases of HTTP; without it they are those of bytes.
+The first word C{http} is for the cases of HTTP, C{postgres} for those of a database, whose figures are its load tool's,
+C{balancers} for what chooses among servers, C{websocket} for WebSocket; without it they are those of bytes.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import attrs
+from balancer_cases import BALANCER_CASES, without_upstream
 from cases import CASES, Case
 from http_cases import HTTP_CASES
 from http_origin import serving_http
 from outcome import Outcome, keep
 from peers import free_port
 from plot import draw
+from postgres_cases import POSTGRES_CASES, serving_postgres
 from usage import raise_file_limit
+from websocket import WEBSOCKET_CASES, serving_websocket
 
 
 def machine() -> str:
@@ -108,6 +112,11 @@ class Suite:
 
 BYTES = Suite(CASES, serving, rounds=5, seconds=1.5)
 HTTP = Suite(HTTP_CASES, serving_http, rounds=3, seconds=1.0)
+POSTGRES = Suite(POSTGRES_CASES, serving_postgres, rounds=3, seconds=3.0)
+BALANCING = Suite(BALANCER_CASES, without_upstream, rounds=5, seconds=1.0)
+WEBSOCKET = Suite(WEBSOCKET_CASES, serving_websocket, rounds=5, seconds=1.5)
+#: By the first word.
+SUITES = {"http": HTTP, "postgres": POSTGRES, "balancers": BALANCING, "websocket": WEBSOCKET}
 
 
 def arguments() -> tuple[Suite, argparse.Namespace]:
@@ -115,19 +124,20 @@ def arguments() -> tuple[Suite, argparse.Namespace]:
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    named = "".join(f"; of {name}: {', '.join(suite.cases)}" for name, suite in SUITES.items())
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default all: {', '.join(CASES)}{named}")
+    rounds = "".join(f"; {name}: {suite.rounds}" for name, suite in SUITES.items())
+    parser.add_argument("--rounds", type=int, help=f"rounds [default: {BYTES.rounds}{rounds}]")
+    seconds = "".join(f"; {name}: {suite.seconds:g}" for name, suite in SUITES.items())
     parser.add_argument(
-        "cases", nargs="*", metavar="CASE", help=f"default all: {', '.join(CASES)}; of http: {', '.join(HTTP_CASES)}"
-    )
-    parser.add_argument("--rounds", type=int, help="rounds [default: 5; http: 3]")
-    parser.add_argument(
-        "--seconds", type=float, help="seconds of work for each peer in a round [default: 1.5; http: 1]"
+        "--seconds", type=float, help=f"seconds of work for each peer in a round [default: {BYTES.seconds:g}{seconds}]"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; other cases in FILE stay")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw them, and those that --json keeps")
     parser.add_argument("--strict", action="store_true", help="exit with 1 unless all bars are measured and met")
     options = parser.parse_args()
-    suite = HTTP if options.cases[:1] == ["http"] else BYTES
-    if suite is HTTP:
+    suite = SUITES.get(options.cases[0], BYTES) if options.cases else BYTES
+    if suite is not BYTES:
         del options.cases[0]
     for case in options.cases:
         if case not in suite.cases:

@@ -111,5 +111,6 @@ CASES: dict[str, Case] = {
         peers=TLS_PEERS,
         unit="CPU, ms a MiB",
         measure=partial(cpu, work=load.bulk_tls, scale=_MS_A_MIB),
+        bars=[Bar("twistd pipe", 1.5, "nginx stream")],
     ),
 }

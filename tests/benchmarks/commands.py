@@ -22,6 +22,16 @@ stream {{ access_log off; server {{ listen 127.0.0.1:{port} {ssl} backlog=4096; 
     {certificate}
     proxy_pass 127.0.0.1:{upstream}; }} }}
 """
+PIPE_TLS = """
+temp_path = "{scratch}"
+pid_file = "{scratch}/pipe.pid"
+[[servers]]
+protocol = "tcp"
+listen = {{ address = "127.0.0.1:{port}", backlog = 4096 }}
+proxy = "127.0.0.1:{upstream}"
+buffers = "8 64k"
+tls = {{ certificate = "{pem}" }}
+"""
 HAPROXY = """
 global
     nbthread 1
@@ -82,11 +92,20 @@ def command(kind: str, place: Place) -> list[str]:
     if kind == "portforward":
         to = ["--host", "127.0.0.1", "--dest_port", str(place.upstream)]
         return [*TWISTD, "--reactor=epoll", *QUIETLY, "portforward", "--port", _endpoint(place), *to]
+    if kind == "pipe" and place.pem:
+        return _configured(place)
     if kind in ("pipe", "pipe+pass"):
         to = ["--upstream", f"tcp:127.0.0.1:{place.upstream}", "--buffers", "8 64k"]
         filters = ["--filter", "pass"] if kind == "pipe+pass" else []
         return [*TWISTD, "--reactor=epollet", *QUIETLY, "pipe", "--listen", _endpoint(place), *to, *filters]
     raise ValueError(kind)
+
+
+def _configured(place: Place) -> list[str]:
+    """Ours with TLS, which only its configuration file knows to speak on its own sockets."""
+    config = place.scratch / "pipe.toml"
+    config.write_text(PIPE_TLS.format(port=place.port, upstream=place.upstream, scratch=place.scratch, pem=place.pem))
+    return [*TWISTD, "--reactor=epollet", *QUIETLY, "pipe", "--config", str(config)]
 
 
 def _endpoint(place: Place) -> str:

@@ -8,7 +8,7 @@ from cases import Case
 from http_load import Target
 from http_measure import ALLOWED, BEGINNING, SLOW, SLOW_SIZE, STALLED, beside_slow, cpu, memory
 from http_origin import KIB, MIB, TAKEN, sized
-from http_peers import AIOHTTP, HAPROXY, NGINX, NGINX_BUFFERS, PIPE, REVERSE_PROXY
+from http_peers import AIOHTTP, HAPROXY, NGINX, NGINX_BUFFERS, NGINX_TLS, PIPE, PIPE_TLS, REVERSE_PROXY
 from measure import Measured
 from outcome import Bar
 from peers import Peer
@@ -32,6 +32,16 @@ def _get(size: int, name: str, *bars: Bar) -> Case:
         peers=_PEERS,
         unit="CPU, us a request",
         measure=partial(cpu, target=Target(sized(size), size)),
+        bars=list(bars),
+    )
+
+
+def _get_tls(size: int, name: str, *bars: Bar) -> Case:
+    return Case(
+        title=f"HTTPS, GET {name}",
+        peers=[NGINX_TLS, PIPE_TLS],
+        unit="CPU, us a request",
+        measure=partial(cpu, target=Target(sized(size), size, tls=True)),
         bars=list(bars),
     )
 
@@ -69,6 +79,8 @@ HTTP_CASES: dict[str, Case] = {
         measure=partial(cpu, target=Target(TAKEN, 1, posted=_POSTED)),
         bars=[Bar(PIPE.name, 1.2, NGINX.name)],
     ),
+    "https": _get_tls(KIB, "1 KiB", Bar(PIPE_TLS.name, 2.5, NGINX_TLS.name)),
+    "https-1m": _get_tls(MIB, "1 MiB", Bar(PIPE_TLS.name, 1.5, NGINX_TLS.name)),
     "slow": _slow("", False, Bar(PIPE.name, 1.25, _ALONE)),
     "slow-start": _slow(f", their first {BEGINNING:g} s", True),
     "stalled": Case(

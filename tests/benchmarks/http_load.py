@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -46,15 +47,21 @@ class Target:
     @ivar path: of the URL.
     @ivar size: bytes of the response's body, at least.
     @ivar posted: bytes of the request's body; 0 for a GET.
+    @ivar tls: whether it is asked for by TLS.
     """
 
     path: str
     size: int
     posted: int = 0
+    tls: bool = False
 
     @property
     def method(self) -> str:
         return "POST" if self.posted else "GET"
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls else "http"
 
 
 @attrs.frozen
@@ -78,6 +85,10 @@ def exchange(port: int, target: Target) -> bytes:
     @raise RuntimeError: its status is not 200.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+    if target.tls:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=_PATIENCE, context=ssl._create_unverified_context()
+        )
     try:
         connection.request(target.method, target.path, b"x" * target.posted if target.posted else None)
         response = connection.getresponse()
@@ -101,7 +112,9 @@ def wrk(port: int, target: Target, seconds: float) -> Load:
         script.flush()
         words = [program("wrk") or "wrk", "-t1", f"-c{CONNECTIONS}", "-d1h", f"--timeout={_PATIENCE}s"]
         process = subprocess.Popen(
-            [*words, "-s", script.name, f"http://127.0.0.1:{port}{target.path}"], stdout=subprocess.PIPE, text=True
+            [*words, "-s", script.name, f"{target.scheme}://127.0.0.1:{port}{target.path}"],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             time.sleep(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import attrs
 from http_load import Load, Target, exchange, slow_clients, stalled_client, wrk
 from http_origin import KIB, MIB, sized
 from http_peers import Proxy, started
@@ -16,6 +17,7 @@ __all__ = ["ALLOWED", "BEGINNING", "SLOW", "SLOW_SIZE", "STALLED", "beside_slow"
 
 #: Seconds of work that do not count, before those that do.
 _WARM = 0.3
+_WARM_TLS = 1.0  # with handshakes
 #: Clients that take slowly, bytes of what each asks for, and bytes a second that each takes.
 SLOW, SLOW_SIZE, _SLOW_RATE = 16, 100 * MIB, 256 * KIB
 #: Seconds that begin with the slow clients, in which a proxy may take from the origin all that they are slow to take.
@@ -34,7 +36,7 @@ def cpu(peer: Peer, origin: int, seconds: float, *, target: Target) -> Measured:
     """CPU time for each request, in microseconds."""
     with started(peer, origin) as proxy:
         _check(proxy, origin, target)
-        warm = wrk(proxy.port, target, _WARM)
+        warm = wrk(proxy.port, target, _WARM_TLS if target.tls else _WARM)
         before = cpu_seconds(proxy.pid)
         load = wrk(proxy.port, target, seconds)
         used = cpu_seconds(proxy.pid) - before
@@ -104,6 +106,6 @@ def _check(proxy: Proxy, origin: int, target: Target) -> None:
     @raise RuntimeError: a body is not the same at both ends.
     """
     body = exchange(proxy.port, target)
-    whole = int(body) > target.posted if target.posted else body == exchange(origin, target)
+    whole = int(body) > target.posted if target.posted else body == exchange(origin, attrs.evolve(target, tls=False))
     if not whole:
         raise RuntimeError(f"{target.method} {target.path} is another through the proxy: {body[:100]!r}")

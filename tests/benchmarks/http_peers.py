@@ -16,11 +16,23 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
+from certificate import write_certificate
 from commands import HERE, QUIETLY, TWISTD, program
 from peers import Peer
 from stalled import running
 
-__all__ = ["AIOHTTP", "HAPROXY", "NGINX", "NGINX_BUFFERS", "PIPE", "REVERSE_PROXY", "Proxy", "started"]
+__all__ = [
+    "AIOHTTP",
+    "HAPROXY",
+    "NGINX",
+    "NGINX_BUFFERS",
+    "NGINX_TLS",
+    "PIPE",
+    "PIPE_TLS",
+    "REVERSE_PROXY",
+    "Proxy",
+    "started",
+]
 
 NGINX = Peer("nginx", "nginx", "nginx")
 NGINX_BUFFERS = Peer("nginx, 8 32k", "nginx+buffers", "nginx")
@@ -28,9 +40,14 @@ HAPROXY = Peer("HAProxy", "haproxy", "haproxy")
 PIPE = Peer("twistd pipe", "pipe")
 AIOHTTP = Peer("aiohttp + uvloop", "aiohttp", "py:aiohttp")
 REVERSE_PROXY = Peer("ReverseProxyResource", "twisted")
+#: TLS to clients, with the same certificate's kind and OpenSSL's own choice of a cipher.
+NGINX_TLS = Peer("nginx, TLS", "nginx+tls", "nginx", tls=True)
+PIPE_TLS = Peer("twistd pipe, TLS", "pipe+tls", tls=True)
 
 #: The shell becomes the program (its process id stays), with these as its standard output and error.
 _REDIRECTED = 'out=$1 said=$2; shift 2; exec "$@" >"$out" 2>"$said"'
+#: Key and certificate, beside the log.
+_PEM = "server.pem"
 #: Seconds for the last lines of an access log to be written.
 _FLUSHED = 5
 
@@ -43,7 +60,12 @@ http {{
     fastcgi_temp_path {scratch}/fastcgi; uwsgi_temp_path {scratch}/uwsgi; scgi_temp_path {scratch}/scgi;
     upstream origin {{ server 127.0.0.1:{upstream}; keepalive 64; }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096 {ssl};
+        location /websocket {{
+            proxy_pass http://origin; proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
         location / {{
             proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -52,6 +74,22 @@ http {{
 }}
 """
 _BUFFERS = "proxy_buffers 8 32k; proxy_buffer_size 32k; client_body_buffer_size 256k;"
+_CERTIFICATE = "ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.2 TLSv1.3;"
+_PIPE_TLS = """
+temp_path = "{scratch}"
+pid_file = "{scratch}/pipe.pid"
+[defaults.http]
+access_log = {{ path = "{log}", format = "combined" }}
+[upstreams.origin]
+servers = ["127.0.0.1:{upstream}"]
+keepalive = 64
+[[servers]]
+listen = {{ address = "127.0.0.1:{port}", backlog = 4096 }}
+tls = {{ certificate = "{pem}" }}
+[[servers.routes]]
+prefix = "/"
+proxy = "origin"
+"""
 _HAPROXY = """
 global
     nbthread 1
@@ -113,6 +151,8 @@ def started(peer: Peer, upstream: int) -> Iterator[Proxy]:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory, ExitStack() as stack:
         os.chmod(directory, 0o755)  # nginx's worker is another user
         said, log = Path(directory, "stderr"), Path(directory, "access.log")
+        if peer.tls:
+            write_certificate(Path(directory, _PEM))
 
         def command(port: int, upstream: int, scratch: Path) -> list[str]:
             words = _COMMANDS[peer.kind](port, upstream, scratch, log)
@@ -127,10 +167,13 @@ def started(peer: Peer, upstream: int) -> Iterator[Proxy]:
         yield Proxy(pid, port, log)
 
 
-def _nginx(buffers: str) -> Callable[[int, int, Path, Path], list[str]]:
+def _nginx(more: str, ssl: str = "") -> Callable[[int, int, Path, Path], list[str]]:
     def command(port: int, upstream: int, scratch: Path, log: Path) -> list[str]:
         config = scratch / "nginx.conf"
-        config.write_text(_NGINX.format(port=port, upstream=upstream, scratch=scratch, log=log, buffers=buffers))
+        pem = log.parent / _PEM
+        config.write_text(
+            _NGINX.format(port=port, upstream=upstream, scratch=scratch, log=log, buffers=more.format(pem=pem), ssl=ssl)
+        )
         return [program("nginx") or "nginx", "-c", str(config)]
 
     return command
@@ -149,6 +192,12 @@ def _pipe(port: int, upstream: int, scratch: Path, log: Path) -> list[str]:
     return [*TWISTD, "--reactor=epollet", *QUIETLY, "pipe", *words]
 
 
+def _pipe_tls(port: int, upstream: int, scratch: Path, log: Path) -> list[str]:
+    config = scratch / "pipe.toml"
+    config.write_text(_PIPE_TLS.format(port=port, upstream=upstream, scratch=scratch, log=log, pem=log.parent / _PEM))
+    return [*TWISTD, "--reactor=epollet", *QUIETLY, "pipe", "--config", str(config)]
+
+
 def _web(framework: str) -> Callable[[int, int, Path, Path], list[str]]:
     def command(port: int, upstream: int, scratch: Path, log: Path) -> list[str]:
         return [sys.executable, str(HERE / "web_peers.py"), framework, str(port), str(upstream), str(log)]
@@ -160,8 +209,10 @@ def _web(framework: str) -> Callable[[int, int, Path, Path], list[str]]:
 _COMMANDS: dict[str, Callable[[int, int, Path, Path], list[str]]] = {
     "nginx": _nginx(""),
     "nginx+buffers": _nginx(_BUFFERS),
+    "nginx+tls": _nginx(_CERTIFICATE, "ssl"),
     "haproxy": _haproxy,
     "pipe": _pipe,
+    "pipe+tls": _pipe_tls,
     "aiohttp": _web("aiohttp"),
     "twisted": _web("twisted"),
 }
