@@ -439,6 +439,7 @@ _SOCKET_MODULES = {
     "fastpath": "twisted_pipe.net.fastpath",
     "driver": "twisted_pipe.net.driver",
     "context": "twisted_pipe.proxies.context",
+    "tunnel": "twisted_pipe.proxies.tunnel",
     "tcp_session": "twisted_pipe.proxies.tcp_session",
     "tcp": "twisted_pipe.proxies.tcp",
 }
@@ -651,17 +652,17 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        if not self._source.readable:\n            self._source",
     ),
     "forget what the relay moved before the pipe": (
-        "tcp_session",
+        "tunnel",
         "        way.passed += relay.moved\n",
         "",
     ),
     "lose what the relay gives back to the session": (
-        "tcp_session",
-        "self._pipe(way, source, sink, (), rest)",
-        "self._pipe(way, source, sink, (), b'')",
+        "tunnel",
+        "relay.sink.transport, (), rest)",
+        "relay.sink.transport, (), b'')",
     ),
     "leave what the client sent while the upstream was connecting": (
-        "tcp_session",
+        "tunnel",
         "            elif relay.source.readable:\n",
         "            elif not relay.source.readable:\n",
     ),

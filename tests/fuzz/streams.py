@@ -261,7 +261,13 @@ class Life:
 
 
 class PipeLife(Life):
-    """A pipe between two transports."""
+    """
+    A pipe between two transports.
+
+    @cvar may_reset: whether a peer that vanishes may leave bytes unread, by which its end becomes an unclean one.
+    """
+
+    may_reset = True
 
     def __init__(self, seed: int, spill: str, modules: dict[str, ModuleType], fast: bool) -> None:
         gc.collect()
@@ -269,8 +275,8 @@ class PipeLife(Life):
         self.before = open_fds()
         Life.__init__(self, seed, spill, modules)
         engine, rng = self.engine, self.rng
-        (ours_up, server), (ours_down, client) = self.pair(), self.pair()
-        up, down = engine.adopt(ours_up), engine.adopt(ours_down)
+        (up, server), (down, client) = self.connected(accepted=False), self.connected(accepted=True)
+        self.source = up.edge_socket()
         self.limit_buffers()
         engine.settle()
         self.in_use = self.slabs.statistics().in_use
@@ -278,9 +284,9 @@ class PipeLife(Life):
         self.wire = Wire(rng, server, client, self.size)
         self.breaker = rng.choice([server, client])
         self.up, self.down = up, down
-        self.resets = rng.random() < 0.5
+        self.resets = rng.random() < 0.5 and self.may_reset
         if self.resets:
-            up.write(b"never read")
+            self.source.send([b"never read"])
         self.outcome: Any = None
         facts, wire = self.facts, self.wire
         facts.headed, facts.late = rng.random() < 0.3, rng.random() < 0.2
@@ -309,6 +315,24 @@ class PipeLife(Life):
         self.pipe.wanted.addCallback(lambda _: setattr(self, "wanted", True))
         self.pipe.done.addCallback(lambda outcome: setattr(self, "outcome", outcome))
 
+    def connected(self, accepted: bool) -> tuple[Any, Peer]:
+        """A transport, and what is at its other end."""
+        ours, peer = self.pair()
+        return self.engine.adopt(ours), peer
+
+    def vanish(self) -> None:
+        """One of the peers is gone."""
+        self.breaker.close()
+
+    def take_the_rest(self) -> None:
+        """What the pipe has delivered."""
+        self.wire.take()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a peer has yet to send what counts as sent."""
+        return False
+
     def __repr__(self) -> str:
         return f"{self.pipe!r} {self.outcome} {self.facts}"
 
@@ -320,11 +344,11 @@ class PipeLife(Life):
 
     def live(self) -> Facts:
         wire, pipe = self.wire, self.pipe
-        self.flow([wire], self.breaker.close, lambda: wire.over if not self.facts.broken else self.outcome is not None)
+        self.flow([wire], self.vanish, lambda: wire.over if not self.facts.broken else self.outcome is not None)
         outcome = self.outcome
         self.check(outcome is not None, "the client knows the end, the pipe does not")
         broken = self.facts.broken
-        wire.take()
+        self.take_the_rest()
         problem = wire.check(not broken)
         self.check(not problem, problem)
         counted = (outcome.bytes_in, outcome.bytes_out)
@@ -337,7 +361,9 @@ class PipeLife(Life):
             if self.facts.measured or self.facts.chunked:
                 self.check(outcome.clean == wire.whole, "another end than it should have")
                 unread = wire.sent - outcome.bytes_in if outcome.clean else 0
-                self.check(not unread or self.up.edge.readable, "no edge will tell what is behind the stream")
+                self.check(
+                    not unread or self.source.readable or self.under_way, "no edge will tell what is behind the stream"
+                )
             else:
                 self.check(outcome.clean or reset, "an unclean end")
                 self.check(wire.ended or outcome.clean is not reset, "a clean end of what was broken off")
@@ -349,7 +375,7 @@ class PipeLife(Life):
         self.facts.spilled = outcome.bytes_spilled
         self.engine.advance(0.2)
         self.check((pipe.bytes_in, pipe.bytes_out) == counted, "moved after the end")
-        self.check(self.up.edge.relay is None, "a relay is armed after the end")
+        self.check(self.source.relay is None, "a relay is armed after the end")
         for transport in (self.up, self.down):
             transport.abortConnection()
         self.engine.settle()
@@ -385,7 +411,9 @@ class SessionLife(Life):
             listener.listen()
             address = listener.getsockname()
             address = address if self.tcp else os.fsdecode(address)
-            group = UpstreamGroup([UpstreamServer("origin", self, address if bare_upstream else None)])
+            group = UpstreamGroup(
+                [UpstreamServer("origin", self, address if bare_upstream else None)], clock=engine.reactor
+            )
             self.registered = engine.statistics.registered
             self.in_use = self.slabs.statistics().in_use
             self.factory = factory = tcp.TcpProxyFactory(
@@ -456,7 +484,9 @@ def close_kernel_pipes(pipes: Any) -> None:
         pipes._free.pop().close()
 
 
-def live(seed: int, way: str, spill: str, modules: dict[str, ModuleType]) -> Facts:
+def live(
+    seed: int, way: str, spill: str, modules: dict[str, ModuleType], ways: dict[str, Callable[..., Any]] = WAYS
+) -> Facts:
     """
     A whole life. What is rare happens often meanwhile: in some lives bulk is what is more than a few hundred bytes, turns are
     short, and splice(2) does less than it could.
@@ -490,7 +520,7 @@ def live(seed: int, way: str, spill: str, modules: dict[str, ModuleType]) -> Fac
     changes: list[tuple[Any, str, Any]] = [
         (os, "splice", splice),
         (modules["fastpath"], "Relay", Counted),
-        (modules["tcp_session"], "Relay", Counted),
+        (modules["tunnel"], "Relay", Counted),
         (modules["relay"], "_SMALL", small),
         (modules["relay"], "_BULK", 4 * small),
         (modules["relay"], "_LONG", 8 * small),
@@ -499,7 +529,7 @@ def live(seed: int, way: str, spill: str, modules: dict[str, ModuleType]) -> Fac
     with contextlib.ExitStack() as stack:
         for change in changes:
             stack.enter_context(mock.patch.object(*change))
-        life = WAYS[way](seed, spill, modules)
+        life = ways[way](seed, spill, modules)
         try:
             facts: Facts = life.live()
         finally:

@@ -291,17 +291,17 @@ class ProxyTests(SynchronousTestCase):
     def test_the_response_only(self) -> None:
         factory = self.factory(limits=PipeLimits(limit_rate=1000))
         self.assertEqual((factory.settings.limits.limit_rate, factory.settings.request_limits.limit_rate), (1000, 0))
-        self.assertEqual((factory.plain_response, factory.plain_request), (False, True))
+        self.assertEqual((factory.tunnel.plain_response, factory.tunnel.plain_request), (False, True))
 
     def test_the_request_only(self) -> None:
         factory = self.factory(upload_rate=500)
         self.assertEqual((factory.settings.limits.limit_rate, factory.settings.request_limits.limit_rate), (0, 500))
-        self.assertEqual((factory.plain_response, factory.plain_request), (True, False))
+        self.assertEqual((factory.tunnel.plain_response, factory.tunnel.plain_request), (True, False))
 
     def test_both(self) -> None:
         factory = self.factory(limits=PipeLimits(limit_rate=1000), upload_rate=500)
         self.assertEqual((factory.settings.limits.limit_rate, factory.settings.request_limits.limit_rate), (1000, 500))
-        self.assertEqual((factory.plain_response, factory.plain_request), (False, False))
+        self.assertEqual((factory.tunnel.plain_response, factory.tunnel.plain_request), (False, False))
 
     def test_limit_rate_after_is_the_responses(self) -> None:
         """C{--limit-rate-after}: "of each connection's response"."""

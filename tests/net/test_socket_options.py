@@ -6,13 +6,17 @@ import errno
 import socket
 from typing import Any
 
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.loopback import Loopback
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.net.bare import BareSocket
-from twisted_pipe.net.socket_options import apply_options, local_address, prepare_connecting
+from twisted_pipe.net.socket_options import apply_options, local_address, prepare_connecting, socket_below
 from twisted_pipe.upstream.connect_settings import ConnectSettings
 
 TCP = socket.IPPROTO_TCP
@@ -197,3 +201,24 @@ class BareSocketTests(SocketCase):
         address = listener.getsockname()
         self.assertRaises(OSError, BareSocket.connecting, self.engine.reactor, address, lambda _: None, prepare)
         self.assertEqual(made[0].fileno(), -1)
+
+
+class BelowTests(SocketCase):
+    def test_a_transport(self) -> None:
+        engine = Loopback(self)
+        transport, _ = engine.tcp()
+        self.assertIs(socket_below(transport), transport.socket)
+
+    def test_below_tls(self) -> None:
+        engine = Loopback(self)
+        transport, _ = engine.tcp()
+        context = CertificateOptions()
+        tls: Any = TLSMemoryBIOFactory(context, False, Factory.forProtocol(Protocol)).buildProtocol(None)
+        tls.makeConnection(transport)
+        self.addCleanup(tls.abortConnection)
+        self.assertIs(socket_below(tls), transport.socket)
+        self.assertIs(socket_below(tls.wrappedProtocol.transport), transport.socket)
+
+    def test_none(self) -> None:
+        self.assertIsNone(socket_below(StringTransport()))
+        self.assertIsNone(socket_below(None))

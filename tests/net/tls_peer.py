@@ -15,6 +15,7 @@ from tests.net.tls import _options
 from twisted_pipe.net.tls_socket import TlsSocket
 
 RECORD = 16384
+SMALL = 4096  # bytes of a send buffer that is soon full
 
 
 @lru_cache
@@ -105,7 +106,7 @@ class TlsPeer(Peer):
             except BlockingIOError:
                 return False
             self.outgoing = self.outgoing[sent:]
-            self._acknowledge()
+            self.acknowledge()
         if self._ends:
             self._ends = False
             self.socket.shutdown(socket.SHUT_WR)
@@ -123,13 +124,16 @@ class TlsPeer(Peer):
         if not data:
             self._raw_end = True
             return False
-        self._acknowledge()
+        self.acknowledge()
         self.connection.bio_write(data)
         return True
 
-    def _acknowledge(self) -> None:
-        """What has come, now. After a handshake, in which both have answered at once, TCP would take some real time for that."""
-        if self.socket.family == socket.AF_INET:
+    def acknowledge(self) -> None:
+        """
+        What has come, now, read or not. After a handshake, in which both have answered at once, TCP would take some real time for
+        that.
+        """
+        if self.socket.fileno() >= 0 and self.socket.family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def read(self, most: int = 1 << 30) -> bytes:
@@ -141,7 +145,7 @@ class TlsPeer(Peer):
         while len(found) < most and not (self.ended or self.reset):
             try:
                 found += self.connection.recv(min(65536, most - len(found)))
-            except SSL.ZeroReturnError:
+            except SSL.ZeroReturnError:  # noqa: PERF203  # it is how OpenSSL says so
                 self.ended = True
             except SSL.WantReadError:
                 if not self._feed():
@@ -179,6 +183,9 @@ def raw_pair(engine: Loopback, tcp: bool = False, buffer: int = 0) -> tuple[TlsS
     ours, peer = engine.tcp_pair() if tcp else engine.pair()
     if buffer:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+    if tcp:
+        for sock in (ours, peer.socket):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return TlsSocket(engine.reactor, ours, accepted=True), peer.socket
 
 

@@ -41,6 +41,7 @@ class Named:
     """A server of a group, as far as TLS knows it."""
 
     name: str
+    host: str = ""
 
 
 @attrs.define

@@ -87,14 +87,14 @@ class CertificateFileTests(TlsCase):
 
     def test_not_there(self) -> None:
         error = self.assertRaises(BadConfiguration, load_certificate, CertificateFiles("/nowhere/it.pem"))
-        self.assertEqual(str(error), "certificate: '/nowhere/it.pem': cannot be read: No such file or directory")
+        self.assertEqual(str(error), "certificate: '/nowhere/it.pem': cannot be read: no such file or directory")
         files = CertificateFiles(self.write("it.pem", self.pem), "/nowhere/it.key")
         self.assertEqual(self.assertRaises(BadConfiguration, load_certificate, files).name, "key")
 
     @skipIf(os.geteuid() == 0, "root may read anything")
     def test_not_readable(self) -> None:
         files = CertificateFiles(self.write("it.pem", self.pem), self.write("it.key", self.key, 0))
-        self.assertIn("Permission denied", str(self.assertRaises(BadConfiguration, load_certificate, files)))
+        self.assertIn("permission denied", str(self.assertRaises(BadConfiguration, load_certificate, files)))
 
     def test_a_key_that_everybody_may_read_is_warned_of(self) -> None:
         files = CertificateFiles(self.write("it.pem", self.pem, 0o644), self.write("it.key", self.key, 0o644))

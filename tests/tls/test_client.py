@@ -70,6 +70,14 @@ class VerificationTests(TlsCase):
         self.assertTrue(self.reach(files, "127.0.0.1:443", server_name="a.example").fine)
         self.assertIn("not for b.example", self.refused(files, "a.example:1", server_name="b.example"))
 
+    def test_the_host_that_a_server_was_looked_up_as(self) -> None:
+        """It is asked for and verified, and not the address."""
+        server = Named("127.0.0.1:443", "a.example")
+        for name, fine in (("a.example", True), ("127.0.0.1", False)):
+            ends = shake_hands(self.client().connection(None, server), self.server(self.certificate(name)).connection())
+            self.assertEqual(ends.fine, fine)
+            self.assertEqual(ends.server.get_servername(), b"a.example")
+
     def test_another_ca(self) -> None:
         files = self.certificate("a.example", ca="other")
         self.assertEqual(self.refused(files), "its certificate is of an unknown CA")
@@ -111,7 +119,7 @@ class VerificationTests(TlsCase):
     def test_the_file_of_cas_has_to_hold_some(self) -> None:
         for path, said in (
             (self.write("x", b"nothing"), "must hold the certificate of a CA in PEM form"),
-            ("/nowhere", "cannot be read: No such file or directory"),
+            ("/nowhere", "cannot be read: no such file or directory"),
         ):
             error = self.assertRaises(BadConfiguration, self.client, trusted_ca=path)
             self.assertEqual((error.name, error.value), ("trusted_ca", path))
@@ -138,6 +146,10 @@ class RequestTests(TlsCase):
         ):
             self.assertEqual(self.asked(address), name, address)
         self.assertEqual(self.asked("127.0.0.1:443", server_name="c.example"), "c.example")
+        client = self.client(server_name="")
+        tls = self.server(self.certificate("a.example"))
+        ends = shake_hands(client.connection(None, Named("192.0.2.7:443", "a.example")), tls.connection())
+        self.assertTrue(ends.fine)  # a server that was found by its name
         self.assertEqual(self.asked("b\u00fccher.example:443"), "xn--bcher-kva.example")
 
     def test_a_certificate_of_ours(self) -> None:

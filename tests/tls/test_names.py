@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.tls.names import NameTable, host_of, is_ip_address
+from twisted_pipe.tls.names import NameTable, host_of, is_ip_address, server_name_of
 
 
 class NameTableTests(SynchronousTestCase):
@@ -36,6 +36,17 @@ class HostTests(SynchronousTestCase):
             ("", ""),
         ):
             self.assertEqual(host_of(address), host, address)
+
+    def test_how_it_is_asked_for(self) -> None:
+        for host, name in (
+            ("a.example", b"a.example"),
+            ("b\u00fccher.example", b"xn--bcher-kva.example"),
+            ("192.0.2.7", b""),
+            ("::1", b""),
+            ("", b""),
+            ("\u00fc" * 80, b""),
+        ):
+            self.assertEqual(server_name_of(host), name)
 
     def test_ip_addresses(self) -> None:
         found = [is_ip_address(text) for text in ("192.0.2.7", "::1", "2001:db8::1", "a.example", "1.2.3", "")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from OpenSSL import SSL
 from OpenSSL.SSL import X509VerificationCodes as Codes
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.errors import PipeError
@@ -37,7 +38,8 @@ class ExplainTests(SynchronousTestCase):
     def test_a_connection_that_ends(self) -> None:
         gone = "it closed the connection during the handshake"
         self.assertEqual(explain(SSL.SysCallError(-1, "Unexpected EOF")), gone)
-        self.assertEqual(explain(SSL.ZeroReturnError()), gone)
+        for error in (SSL.ZeroReturnError(), ConnectionDone(), ConnectionLost()):
+            self.assertEqual(explain(error), gone)
         self.assertEqual(explain(SSL.SysCallError(104, "ECONNRESET")), "connection lost: ECONNRESET")
 
     def test_our_own_words(self) -> None:

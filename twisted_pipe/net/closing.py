@@ -108,7 +108,7 @@ def _ask(edge: EdgeSocket, what: int) -> int:
 def _has_to_send(edge: EdgeSocket) -> bool:
     """Whether more than its end is on its way."""
     end = _ONLY_THE_END if edge.plain else _ONLY_A_CLOSE_NOTIFY
-    return bool(edge.unsent) or _ask(edge, termios.TIOCOUTQ) > end
+    return _ask(edge, termios.TIOCOUTQ) > end
 
 
 def _unsent(edge: EdgeSocket) -> int:

@@ -11,7 +11,7 @@ import ipaddress
 import math
 import socket
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
 from twisted_pipe.errors import BadConfiguration
@@ -23,6 +23,7 @@ __all__ = [
     "bind_local",
     "local_address",
     "prepare_connecting",
+    "socket_below",
 ]
 
 _BIND_RULE = "must be an address of this machine: HOST, HOST:PORT, IPV6 or [IPV6]:PORT, with numbers and no names"
@@ -83,6 +84,16 @@ def apply_options(sock: socket.SocketType, settings: ConnectionOptions) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
     if settings.user_timeout:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(settings.user_timeout * 1000))
+
+
+def socket_below(transport: Any) -> socket.socket | None:
+    """The socket that a Twisted transport stands on, below TLS if it is that; None if it has none."""
+    while transport is not None:
+        handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+        if isinstance(handle, socket.socket):
+            return handle
+        transport = getattr(transport, "transport", None)
+    return None
 
 
 def bind_local(sock: socket.SocketType, text: str) -> None:

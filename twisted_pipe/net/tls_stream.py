@@ -32,6 +32,7 @@ from OpenSSL import SSL
 
 from twisted_pipe.interfaces import BytesLike
 from twisted_pipe.net.edge import MOST_CALLS
+from twisted_pipe.net.tls_calls import calls_of
 
 __all__ = ["CUT_OFF", "RECORD", "StreamOwner", "TlsStream", "why_broken"]
 
@@ -75,6 +76,7 @@ class TlsStream:
     __slots__ = (
         "_connection",
         "_goodbye",
+        "_number",
         "_owner",
         "_reading_waits",
         "_recv",
@@ -99,9 +101,11 @@ class TlsStream:
         self._owner: Any = owner
         self._connection: Any = connection
         self._socket = sock
-        self._recv: Any = connection.recv
-        self._recv_into: Any = connection.recv_into
-        self._write: Any = connection.send
+        self._number = sock.fileno()
+        calls = calls_of(connection)
+        self._recv: Any = calls.recv
+        self._recv_into: Any = calls.recv_into
+        self._write: Any = calls.send
         self._reading_waits = False  # for room to answer a KeyUpdate
         self._goodbye = _Goodbye.LATER
         self._shuts = False  # the socket's sending side is to be shut down behind it
@@ -129,7 +133,7 @@ class TlsStream:
     @property
     def has_more(self) -> bool:
         """Whether the kernel holds bytes that were not read. (OpenSSL holds none when it has given less than it was asked for.)"""
-        return ioctl(self.fileno(), FIONREAD, _NOTHING) != _NOTHING
+        return ioctl(self._number, FIONREAD, _NOTHING) != _NOTHING
 
     # receiving
 
@@ -145,7 +149,7 @@ class TlsStream:
         except SSL.Error as error:
             self._met(error)
             return b""
-        if len(data) < size and not flags and self.has_more:
+        if len(data) < size and not flags and ioctl(self._number, FIONREAD, _NOTHING) != _NOTHING:
             return self._fill(data, size)
         return data
 

@@ -92,7 +92,7 @@ def read_file(option: str, path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise BadConfiguration(option, path, f"cannot be read: {error.strerror or error}") from error
+        raise BadConfiguration(option, path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def _load_all(option: str, path: str, kinds: Iterable[bytes], load: Callable[[bytes], T], wanted: str) -> list[T]:

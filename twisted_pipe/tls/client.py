@@ -28,7 +28,7 @@ from twisted_pipe.tls.certificates import load_certificate
 from twisted_pipe.tls.connection import TlsConnection, known_of
 from twisted_pipe.tls.contexts import new_context, trust, use_certificates
 from twisted_pipe.tls.files import Stamp
-from twisted_pipe.tls.names import host_of, is_ip_address
+from twisted_pipe.tls.names import host_of, is_ip_address, server_name_of
 from twisted_pipe.tls.problems import TlsRefused, explain, verification_problem
 from twisted_pipe.tls.settings import ClientTlsSettings
 
@@ -46,6 +46,10 @@ class Server(Protocol):
     @property
     def name(self) -> str:
         """Its address, C{HOST:PORT}."""
+
+    @property
+    def host(self) -> str:
+        """The host that it was looked up as; empty: that of its address."""
 
 
 @attrs.define
@@ -99,12 +103,13 @@ class ClientTls:
         @param sock: its socket, connected; None if bytes are carried by the caller (C{bio_write}, C{bio_read}).
         @param server: which it is to; its host is asked for and verified, unless C{server_name} is set.
         """
-        host = self.settings.server_name or host_of(server.name)
+        host = self.settings.server_name or server.host or host_of(server.name)
         connection = TlsConnection(self._context, sock)
         connection.known = _Asked(server.name, host)
         connection.set_connect_state()
-        if host and not is_ip_address(host):
-            connection.set_tlsext_host_name(host.encode("idna") if not host.isascii() else host.encode())
+        asked = server_name_of(host)
+        if asked:
+            connection.set_tlsext_host_name(asked)
         if self.settings.reuse_sessions:
             session = self._sessions.get((server.name, host))
             if session is not None:

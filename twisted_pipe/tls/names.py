@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-__all__ = ["NameTable", "host_of", "is_ip_address"]
+__all__ = ["NameTable", "host_of", "is_ip_address", "server_name_of"]
 
 T = TypeVar("T")
 
@@ -52,6 +52,16 @@ def is_ip_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def server_name_of(host: str) -> bytes:
+    """How C{host} is asked for (SNI); nothing for an address, and for what is no name."""
+    if is_ip_address(host):
+        return b""
+    try:
+        return host.encode("ascii" if host.isascii() else "idna")
+    except UnicodeError:
+        return b""
 
 
 def host_of(address: str) -> str:

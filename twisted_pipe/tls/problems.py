@@ -14,6 +14,7 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from OpenSSL.SSL import X509VerificationCodes as Codes
+from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from twisted_pipe.errors import PipeError, Side
 
@@ -42,6 +43,7 @@ PLAIN_HTTP_ANSWER = (
     b"This port speaks HTTPS, the request was in HTTP.\n"
 )
 
+_GONE = "it closed the connection during the handshake"
 _PLAIN_HTTP = ("http request", "https proxy request")
 #: What OpenSSL says, and what we say; the first that is found counts.
 _REASONS = (
@@ -70,7 +72,7 @@ _REASONS = (
     ("alert handshake failure", "it refused the handshake: no cipher in common, or it wants a certificate of ours"),
     ("alert no application protocol", "it refused: no application protocol (ALPN) in common"),
     ("alert access denied", "it refused: access denied"),
-    ("unexpected eof", "it closed the connection during the handshake"),
+    ("unexpected eof", _GONE),
 )
 _ALERT = re.compile(r"(?:(?:ss|t)lv?\d*(?:\.\d)?|ssl/tls) (alert .+)")
 
@@ -119,10 +121,12 @@ def explain(error: BaseException) -> str:
     if isinstance(error, SSL.Error) and not isinstance(error, (TlsRefused, SSL.SysCallError)):
         reasons = list(_reasons_of(error))
         said = next((ours for text, ours in _REASONS if any(text in each for each in reasons)), None)
-        return said or _plain(reasons) or "it closed the connection during the handshake"
+        return said or _plain(reasons) or _GONE
     if isinstance(error, SSL.SysCallError):
         number, text = (*error.args, "", "")[:2]
-        return "it closed the connection during the handshake" if number == -1 else f"connection lost: {text}"
+        return _GONE if number == -1 else f"connection lost: {text}"
+    if isinstance(error, (ConnectionDone, ConnectionLost)):
+        return _GONE
     return " ".join(str(error).split()) or type(error).__name__
 
 
