@@ -10,10 +10,13 @@ import enum
 
 __all__ = [
     "BadConfiguration",
+    "BadPreface",
     "Cancelled",
+    "CheckFailed",
     "DiskFailed",
     "DownstreamFailed",
     "FilterFailed",
+    "NotResolved",
     "PipeError",
     "PipeFinished",
     "Side",
@@ -74,8 +77,32 @@ class UpstreamFailed(PipeError):
     side = Side.UPSTREAM
 
 
+class NoServer(PipeError):
+    """No server of a group can be asked: none is live, or all are busy and nobody else may wait, or has waited for too long."""
+
+    side = Side.UPSTREAM
+
+
 class DownstreamFailed(PipeError):
     """The connection that consumes was lost or refused to take bytes."""
+
+    side = Side.DOWNSTREAM
+
+
+class CheckFailed(PipeError):
+    """A health check has found a server unwell; the text says how."""
+
+    side = Side.UPSTREAM
+
+
+class NotResolved(PipeError):
+    """Nothing can be said about the servers that a name stands for; the text says why."""
+
+    side = Side.UPSTREAM
+
+
+class BadPreface(PipeError):
+    """A client's connection does not begin with what has to stand there: a PROXY header, a TLS ClientHello."""
 
     side = Side.DOWNSTREAM
 

@@ -7,10 +7,12 @@ The suffixes are nginx's: k, m, g are powers of 1024; ms, s, m, h, d are times, 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from twisted_pipe.errors import BadConfiguration
 
 __all__ = [
+    "format_address",
     "format_duration",
     "format_size",
     "parse_count",
@@ -92,3 +94,12 @@ def format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
+
+
+def format_address(address: Any) -> str:
+    """An C{IAddress} for people: C{"10.0.0.7:53422"}, C{"[::1]:80"}, C{"unix:/run/app.sock"}, C{"unix"} for one without a name."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        name = getattr(address, "name", None)
+        return f"unix:{name.decode(errors='replace')}" if isinstance(name, bytes) and name else "unix"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

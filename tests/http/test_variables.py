@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.http.facts import ExchangeFacts
+from twisted_pipe.http.facts import ExchangeFacts, TlsFacts
+from twisted_pipe.http.tls_variables import TLS_VARIABLES
 from twisted_pipe.http.variables import (
     VARIABLES,
+    VOCABULARY,
     Variable,
     VariableFamily,
     basic_user,
     find_variable,
     local_second,
-    nearest_name,
 )
+from twisted_pipe.preface.proxy_header import ProxyHeader
 
 #: 22 November 2026, 09:00:00 UTC.
 NINE = 1795338000
@@ -32,6 +34,10 @@ class Facts:
     client_port: int = 40123
     server_host: str = "198.51.100.1"
     server_port: int = 8080
+    direct_host: str = "192.0.2.7"
+    direct_port: int = 40123
+    proxied: ProxyHeader | None = None
+    tls: TlsFacts | None = None
     hostname: str = "edge1"
     pid: int = 4711
     scheme: str = "http"
@@ -110,6 +116,13 @@ EXPECTED = {
     "remote_user": None,
     "server_addr": b"198.51.100.1",
     "server_port": b"8080",
+    "realip_remote_addr": b"192.0.2.7",
+    "realip_remote_port": b"40123",
+    "proxy_protocol_addr": None,
+    "proxy_protocol_port": None,
+    "proxy_protocol_server_addr": None,
+    "proxy_protocol_server_port": None,
+    **{variable.name: None for variable in TLS_VARIABLES},
     "server_name": b"site.test",
     "server_protocol": b"HTTP/1.1",
     "hostname": b"edge1",
@@ -319,14 +332,25 @@ class FindTests(SynchronousTestCase):
             "cooky_session": "cookie_session",
             "zzzzzz": None,
         }
-        self.assertEqual({name: nearest_name(name) for name in cases}, cases)
-        self.assertEqual(nearest_name("artikel", ("article",)), "article")
+        self.assertEqual({name: VOCABULARY.nearest(name) for name in cases}, cases)
+        self.assertEqual(VOCABULARY.nearest("artikel", ("article",)), "article")
 
     def test_the_table_has_all_that_a_reference_page_needs(self) -> None:
         names = [entry.name for entry in VARIABLES]
         self.assertEqual(len(set(names)), len(names))
         families = [entry.name for entry in VARIABLES if isinstance(entry, VariableFamily)]
-        self.assertEqual(families, ["http_NAME", "sent_http_NAME", "upstream_http_NAME", "cookie_NAME", "arg_NAME"])
+        self.assertEqual(
+            families,
+            [
+                "proxy_protocol_tlv_NAME",
+                "http_NAME",
+                "sent_http_NAME",
+                "upstream_http_NAME",
+                "filter_NAME",
+                "cookie_NAME",
+                "arg_NAME",
+            ],
+        )
         for entry in VARIABLES:
             self.assertTrue(entry.summary.endswith("."), entry.name)
 

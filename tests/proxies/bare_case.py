@@ -74,7 +74,8 @@ class BareCase(SynchronousTestCase):
         for port in self.ports:
             port.stopListening()
         server = UpstreamServer("origin:80", None, address or self.origin.getsockname())
-        self.factory = TcpProxyFactory(ProxyContext(UpstreamGroup([server]), settings, self.spill, self.engine.reactor))
+        self.group = UpstreamGroup([server], clock=self.engine.reactor)
+        self.factory = TcpProxyFactory(ProxyContext(self.group, settings, self.spill, self.engine.reactor))
         self.ports = [self.engine.reactor.listenTCP(0, self.factory, interface="127.0.0.1")]
         self.ports[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # what it accepts inherits that
         self.engine.settle()

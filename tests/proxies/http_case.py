@@ -12,7 +12,7 @@ import gc
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -37,7 +37,9 @@ from twisted_pipe.proxies.http import AccessLog, HttpProxy
 from twisted_pipe.proxies.http_settings import ClientSettings, HttpSettings, ProxyTo, Route, Site
 from twisted_pipe.proxies.http_upstream import HttpUpstream, KeepaliveSettings
 from twisted_pipe.upstream.balancer import BalancerPlugin
+from twisted_pipe.upstream.connect_settings import ConnectSettings
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
+from twisted_pipe.upstream.waiting_line import QueueSettings
 
 SIZE = 4096
 LIMITS = PipeLimits(buffers=4, buffer_size=SIZE, max_temp_file_size=1 << 20, read_timeout=30, send_timeout=25)
@@ -74,6 +76,9 @@ class HttpCase(SynchronousTestCase):
     client_settings = CLIENT
     keepalive = KeepaliveSettings(connections=4, timeout=35, requests=1000, time=3600)
     servers: tuple[str, ...] = ("origin:80",)
+    connect = ConnectSettings()
+    queue = QueueSettings()
+    parameters: Mapping[str, Any] = {}  # of each server
     proxy: HttpProxy
     upstream: HttpUpstream
 
@@ -135,7 +140,8 @@ class HttpCase(SynchronousTestCase):
         """
         settings = attrs.evolve(settings or self.settings, **changes)
         self.servers = servers or self.servers
-        self.group = UpstreamGroup(self.make_servers(), COUNTING)
+        configured = [attrs.evolve(each, **self.parameters) for each in self.make_servers()]
+        self.group = UpstreamGroup(configured, COUNTING, clock=self.clock, queue=self.queue, connect=self.connect)
         self.upstream = HttpUpstream(self.group, self.clock, keepalive or self.keepalive)
         table = (routes or _all_to)(self.upstream, settings)
         sites: SiteTable[Site] = SiteTable([((), Site(name="site", routes=table, settings=settings))])
@@ -181,7 +187,7 @@ class HttpCase(SynchronousTestCase):
         self.assertEqual(self.upstream.statistics().idle, upstreams)
         self.assertEqual([repr(each) for each in self.proxy.clients if each.state.value != "idle"], [])
         self.assertEqual(len(self.proxy.clients), clients)
-        self.assertEqual(self.group.statistics(), dict.fromkeys(self.servers, 0))
+        self.assertEqual([(peer.name, peer.active) for peer in self.group.peers], [(name, 0) for name in self.servers])
 
     def go(self) -> None:
         """The clients go."""
@@ -195,7 +201,7 @@ class HttpCase(SynchronousTestCase):
         self.advance(6)
         self.advance(31)
         self.assertEqual([repr(client) for client in self.proxy.clients], [])
-        self.assertEqual(self.group.statistics(), dict.fromkeys(self.servers, 0))
+        self.assertEqual([(peer.name, peer.active) for peer in self.group.peers], [(name, 0) for name in self.servers])
         self.upstream.close()
         self.proxy.watch.stop()
         self.settle()

@@ -173,8 +173,8 @@ class SessionTests(BareCase):
 
         self.settle_until(all_is_here)
         server.close()
-        self.settle_until(lambda: self.session._request.done)
-        self.assertFalse(self.session._response.done)
+        self.settle_until(lambda: self.session._tunnel.request.done)
+        self.assertFalse(self.session._tunnel.response.done)
         found = b""
         for _ in range(500):
             found += client.read()
@@ -286,7 +286,7 @@ class StalledTests(BareCase):
 
     def stall(self, source: Peer) -> None:
         """All of C{data} has come from C{source}, and nobody has taken any."""
-        way = self.session._request if source is self.peers[0] else self.session._response
+        way = self.session._tunnel.request if source is self.peers[0] else self.session._tunnel.response
         self.assertEqual(self.pour(source, self.data), len(self.data))
         self.engine.advance(1, 0.1)
         self.assertIsInstance(way.mover, EventPipe)
@@ -342,7 +342,7 @@ class StalledTests(BareCase):
         written = server.write(bytes(300_000))
         self.assertTrue(written > 65536)
         self.engine.advance(1, 0.1)
-        way = self.session._response
+        way = self.session._tunnel.response
         self.assertIsInstance(way.mover, EventPipe)
         self.settle_until(lambda: way.passed + way.mover.bytes_in >= written)
 

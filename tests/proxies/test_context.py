@@ -77,7 +77,7 @@ class ContextTests(SynchronousTestCase):
         return ProxyContext(group, ProxySettings(**settings), SpillDirectory(), self.clock)
 
     def test_connect(self) -> None:
-        connecting = self.context.connect(self.context.group.pick(), Protocol)
+        connecting = self.context.connect(self.context.group.pick().server, Protocol)
         [(factory, connected)] = self.endpoint.waiting
         self.assertFalse(factory.noisy)
         protocol = factory.buildProtocol(None)
@@ -86,14 +86,14 @@ class ContextTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_connect_times_out(self) -> None:
-        connecting = self.make(connect_timeout=7).connect(self.context.group.pick(), Protocol)
+        connecting = self.make(connect_timeout=7).connect(self.context.group.pick().server, Protocol)
         self.clock.advance(6.9)
         self.assertNoResult(connecting)
         self.clock.advance(0.2)
         self.failureResultOf(connecting, TimeoutError)
 
     def test_connect_without_a_timeout(self) -> None:
-        connecting = self.make(connect_timeout=0).connect(self.context.group.pick(), Protocol)
+        connecting = self.make(connect_timeout=0).connect(self.context.group.pick().server, Protocol)
         self.clock.advance(100_000)
         self.assertNoResult(connecting)
 

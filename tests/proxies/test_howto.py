@@ -20,7 +20,7 @@ from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.proxies.context import ProxyContext
 from twisted_pipe.proxies.protocol import ProtocolPlugin
 from twisted_pipe.proxies.settings import ProxySettings
-from twisted_pipe.upstream.balancer import BalancerPlugin
+from twisted_pipe.upstream.balancer import BalancerPlugin, ConfiguredBalancer
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 
@@ -66,10 +66,9 @@ class ListingTests(SynchronousTestCase):
         self.assertIsInstance(names["by_key"], BalancerPlugin)
         self.endpoints = [Endpoint() for _ in range(2)]
         self.servers = [UpstreamServer(f"server{number}", each) for number, each in enumerate(self.endpoints)]
-        self.balancer = names["ByKey"](self.servers)
         settings = ProxySettings(response_filters=(find_filter("upper"),))
-        self.group = UpstreamGroup(self.servers)
-        self.group._balancer = self.balancer
+        self.balancer = names["ByKey"](())
+        self.group = UpstreamGroup(self.servers, ConfiguredBalancer(names["by_key"], names["ByKey"]))
         self.protocol = names["Sticky"](ProxyContext(self.group, settings, SpillDirectory(), Clock()))
 
     def connect(self, host: str = "10.0.0.7") -> Connection:
@@ -130,6 +129,21 @@ class ListingTests(SynchronousTestCase):
         self.protocol.shutdown()
         self.assertTrue(client.disconnecting)
         self.assertEqual(self.protocol.statistics(), {"clients": 0})
+
+    def test_no_server(self) -> None:
+        self.group.replace([])
+        client = self.connect()
+        self.assertTrue(client.disconnecting)
+        self.assertEqual(self.protocol.statistics(), {"clients": 0})
+
+    def test_servers_that_cannot_be_had(self) -> None:
+        """The balancer goes on to the next one."""
+        one, other = self.group.peers
+        self.group.mark(one, False)
+        self.assertEqual([self.group.pick(b"%d" % number) for number in range(5)], [other] * 5)
+        self.group.mark(one, True)
+        tried = [self.group.pick(b"%d" % number, (other,)) for number in range(5)]
+        self.assertEqual(tried, [one] * 5)
 
     def test_refused(self) -> None:
         for endpoint in self.endpoints:

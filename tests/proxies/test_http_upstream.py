@@ -9,6 +9,7 @@ import attrs
 from tests.proxies.http_case import SETTINGS, HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import parsed, request, response
 from twisted_pipe.proxies.http_upstream import KeepaliveSettings
+from twisted_pipe.proxies.next_upstream import NextUpstream
 
 GET = request()
 KEPT = KeepaliveSettings(connections=2, timeout=35, requests=3, time=100)
@@ -281,7 +282,7 @@ class NextServerRules(HttpCase):
         self.assert_idle(0)
 
     def test_so_often_and_no_more(self) -> None:
-        self.start(tries=1)
+        self.start(next_upstream=NextUpstream(tries=1))
         client = self.client()
         client.says(GET)
         origin = self.origin("one:80")
@@ -333,15 +334,6 @@ class TimeoutRules(HttpCase):
         (told,) = self.complaints()
         self.assertIn("upstream: read timeout of 30 s expired while waiting for its response, client: ", told)
         self.assertIn("upstream: origin:80", told)
-
-    def test_it_is_not_asked_of_another_server(self) -> None:
-        """What takes one server half a minute would take the next one as long."""
-        self.start(servers=TWO)
-        client = self.client()
-        client.says(GET)
-        self.origin("one:80")
-        self.advance(30.1)
-        self.assertEqual(parsed(client.gets()).status, "504 Gateway Timeout")
 
     def test_half_a_head(self) -> None:
         client, origin = self.both()

@@ -5,17 +5,108 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-__all__ = ["ExchangeFacts"]
+from twisted_pipe.preface.proxy_header import ProxyHeader
+
+__all__ = ["ClientFacts", "ExchangeFacts", "TlsFacts"]
 
 
-class ExchangeFacts(Protocol):
+class TlsFacts(Protocol):
     """
-    What is known of one exchange. Sizes are in bytes, times in seconds.
+    What a client's TLS has agreed on. What is not there is empty.
+
+    @ivar version: C{"TLSv1.3"}.
+    @ivar cipher: OpenSSL's name of it.
+    @ivar server_name: the host that the client asked for.
+    @ivar alpn: the protocol.
+    @ivar reused: whether a session was resumed.
+    @ivar client_verify: C{"SUCCESS"}, C{"NONE"} or C{"FAILED:…"}.
+    @ivar client_subject: of the client's certificate, as in RFC 2253.
+    @ivar client_issuer: likewise.
+    @ivar client_serial: hexadecimal.
+    @ivar client_fingerprint: SHA-1, hexadecimal.
+    @ivar client_certificate: in PEM form.
+    """
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def cipher(self) -> str: ...
+
+    @property
+    def server_name(self) -> str: ...
+
+    @property
+    def alpn(self) -> str: ...
+
+    @property
+    def reused(self) -> bool: ...
+
+    @property
+    def client_verify(self) -> str: ...
+
+    @property
+    def client_subject(self) -> str: ...
+
+    @property
+    def client_issuer(self) -> str: ...
+
+    @property
+    def client_serial(self) -> str: ...
+
+    @property
+    def client_fingerprint(self) -> str: ...
+
+    @property
+    def client_certificate(self) -> str: ...
+
+    def serves(self, host: bytes) -> bool:
+        """Whether requests for that host may come on its connection."""
+
+
+class ClientFacts(Protocol):
+    """
+    What is known of a client's connection, whatever it speaks.
 
     @ivar client_host: the client's address.
     @ivar client_port: its port; 0 if it has none (a UNIX socket).
     @ivar server_host: our own address.
     @ivar server_port: our own port; 0 if there is none.
+    @ivar direct_host: the address of who has connected: the client's, or a proxy's that has said on whose behalf.
+    @ivar direct_port: its port; 0 if it has none.
+    @ivar proxied: the PROXY header that said so; None for none.
+    @ivar tls: what its TLS has agreed on; None for a plain connection.
+    """
+
+    @property
+    def client_host(self) -> str: ...
+
+    @property
+    def client_port(self) -> int: ...
+
+    @property
+    def server_host(self) -> str: ...
+
+    @property
+    def server_port(self) -> int: ...
+
+    @property
+    def direct_host(self) -> str: ...
+
+    @property
+    def direct_port(self) -> int: ...
+
+    @property
+    def proxied(self) -> ProxyHeader | None: ...
+
+    @property
+    def tls(self) -> TlsFacts | None: ...
+
+
+class ExchangeFacts(ClientFacts, Protocol):
+    """
+    What is known of one exchange. Sizes are in bytes, times in seconds.
+
     @ivar hostname: of this machine. The same for all exchanges, and here because this room asks no operating system.
     @ivar pid: of this process; likewise.
     @ivar scheme: C{"http"} or C{"https"}.
@@ -48,18 +139,6 @@ class ExchangeFacts(Protocol):
     @ivar upstream_bytes_received: from all of them.
     @ivar error: why it went wrong; empty if it did not.
     """
-
-    @property
-    def client_host(self) -> str: ...
-
-    @property
-    def client_port(self) -> int: ...
-
-    @property
-    def server_host(self) -> str: ...
-
-    @property
-    def server_port(self) -> int: ...
 
     @property
     def hostname(self) -> str: ...
@@ -153,6 +232,9 @@ class ExchangeFacts(Protocol):
 
     @property
     def error(self) -> str: ...
+
+    def filter_variable(self, name: str) -> bytes | None:
+        """What a message filter has to say under that name."""
 
     def request_header(self, name: bytes) -> bytes | None:
         """The request's fields of that name (lower case), joined by a comma and a space, those of C{cookie} by C{"; "}."""

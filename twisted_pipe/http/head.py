@@ -127,6 +127,8 @@ def parse_request(
         _read_connection(head)
     elif not head.minor:
         head.keep_alive = False
+    if head.upgrade is not None:
+        _check_upgrade(head)
     _read_host(head)
     if head.transfer is not None:
         _check_transfer(head, _BAD_REQUEST)
@@ -281,7 +283,7 @@ def _read_framing_field(head: Head, kind: int, value: bytes, status: int) -> Non
     elif kind == _CONNECTION:
         head.connection = value if head.connection is None else head.connection + b"," + value
     elif kind == _UPGRADE:
-        head.upgrade = value
+        head.upgrade = value if head.upgrade is None else head.upgrade + b", " + value
 
 
 def _read_connection(head: Head) -> None:
@@ -296,11 +298,15 @@ def _read_connection(head: Head) -> None:
     tokens = {token for token in _TOKENS.split(value.strip(b" \t")) if token}
     if b"close" in tokens or (b"keep-alive" not in tokens and not head.minor):
         head.keep_alive = False
-    if b"upgrade" not in tokens:
-        head.upgrade = None
     named = tokens - {b"close", b"keep-alive", b"upgrade", b"host"}
     if named:
         head.lines = [line for line in head.lines if line[: line.find(b":")].lower() not in named]
+
+
+def _check_upgrade(head: Head) -> None:
+    """C{Upgrade} is of the connection that it came by only if C{Connection} says so (RFC 9110, section 7.8): else nobody asked."""
+    if head.connection is None or b"upgrade" not in _TOKENS.split(head.connection.lower().strip(b" \t")):
+        head.upgrade = None
 
 
 def _read_host(head: RequestHead) -> None:
@@ -379,6 +385,8 @@ def parse_response(data: bytes, method: bytes = b"GET", limits: HeadLimits = _DE
             _read_connection(head)
     elif not head.minor:
         head.keep_alive = False
+    if head.upgrade is not None:
+        _check_upgrade(head)
     _frame_response(head, method)
     return head
 

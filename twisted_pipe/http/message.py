@@ -70,7 +70,7 @@ class Head:
     @ivar content_length: the value of C{Content-Length}, even if there is no body (C{HEAD}, 304); None if there is none.
     @ivar transfer: that of C{Transfer-Encoding}.
     @ivar connection: that of C{Connection}, of several joined.
-    @ivar upgrade: that of C{Upgrade}, if C{Connection} names it.
+    @ivar upgrade: that of C{Upgrade}, of several joined, if C{Connection} names it.
     """
 
     line: bytes
@@ -128,6 +128,7 @@ class RequestHead(Head):
         are for the log.
     @ivar block: the fields as they came, from the end of the first line to the end of the head; empty if they need not be
         compared with those of the next request.
+    @ivar asked: the request as the client has sent it, if this is what message filters have made of it; else None.
     @ivar forwarded: for the use of who passes it on: what follows the first line of the request that is sent; the same as long as
         the fields are, and C{forwarded_by}, the route.
     """
@@ -147,6 +148,7 @@ class RequestHead(Head):
     user_agent: bytes | None = None
     authorization: bytes | None = None
     block = b""
+    asked: RequestHead | None = None
     forwarded = b""
     forwarded_by: object = None
 

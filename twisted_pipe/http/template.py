@@ -22,7 +22,8 @@ import attrs
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.http.facts import ExchangeFacts
-from twisted_pipe.http.variables import Variable, find_variable, nearest_name
+from twisted_pipe.http.variable import Variable, Vocabulary
+from twisted_pipe.http.variables import VOCABULARY
 
 __all__ = ["Escape", "Template"]
 
@@ -60,15 +61,17 @@ class Template:
         captures: Collection[str] = (),
         escape: Escape | None = None,
         missing: bytes = b"",
+        vocabulary: Vocabulary = VOCABULARY,
     ) -> Template:
         """
         @param name_of_option: where C{text} stands, for the error.
         @param captures: names, and numbers (C{"1"}), of what the route captures.
         @param escape: applied to every value that may have bytes of somebody else's in it; never to literal text.
         @param missing: stands for a value that is not there.
+        @param vocabulary: the variables that there are, by default those of HTTP. C{render} wants the facts that they are of.
         @raise BadConfiguration: when C{text} names a variable that does not exist, or has a lone dollar.
         """
-        pieces = _pieces(name_of_option, text, captures)
+        pieces = _pieces(name_of_option, text, captures, vocabulary)
         variables = [piece for piece in pieces if isinstance(piece, Variable)]
         literals = [piece for piece in pieces if isinstance(piece, bytes)]
         return cls(
@@ -93,7 +96,7 @@ class Template:
         return self.render(facts).translate(_WITHOUT_CONTROLS).strip(b" \t")
 
 
-def _pieces(option: str, text: str, captures: Collection[str]) -> list[_Piece]:
+def _pieces(option: str, text: str, captures: Collection[str], vocabulary: Vocabulary) -> list[_Piece]:
     """Literal text and variables, in order."""
     pieces: list[_Piece] = []
     at = 0
@@ -106,7 +109,7 @@ def _pieces(option: str, text: str, captures: Collection[str]) -> list[_Piece]:
                 text,
                 f"has a lone $ at position {match.start()}: $name is a variable, ${{dollar}} is a dollar sign",
             )
-        pieces.append(b"$" if name == "dollar" else _variable(option, text, name, captures))
+        pieces.append(b"$" if name == "dollar" else _variable(option, text, name, captures, vocabulary))
         at = match.end()
     pieces.append(_encoded(text[at:]))
     return pieces
@@ -118,19 +121,19 @@ def _encoded(text: str) -> bytes:
     )  # arguments of the command line that are no UTF-8 stay what they were
 
 
-def _variable(option: str, text: str, name: str, captures: Collection[str]) -> Variable:
-    found = find_variable(name, captures)
+def _variable(option: str, text: str, name: str, captures: Collection[str], vocabulary: Vocabulary) -> Variable:
+    found = vocabulary.find(name, captures)
     if found is None:
-        raise BadConfiguration(option, text, _unknown(name, captures))
-    if name in captures and find_variable(name) is not None:
+        raise BadConfiguration(option, text, _unknown(name, captures, vocabulary))
+    if name in captures and vocabulary.find(name) is not None:
         raise BadConfiguration(option, text, f"${name} is a variable: the capture of that name must have another")
     return found
 
 
-def _unknown(name: str, captures: Collection[str]) -> str:
+def _unknown(name: str, captures: Collection[str], vocabulary: Vocabulary) -> str:
     if name.isdigit():
         return f"there is no capture ${name}: only what a regular expression of this route captures can be used"
-    nearest = nearest_name(name, captures)
+    nearest = vocabulary.nearest(name, captures)
     return f"there is no variable ${name}" + (f": the nearest is ${nearest}" if nearest else "")
 
 

@@ -12,19 +12,21 @@ header) escapes them there.
 from __future__ import annotations
 
 import binascii
-import difflib
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Union
 
 import attrs
 
 from twisted_pipe.http.facts import ExchangeFacts
+from twisted_pipe.http.proxied_variables import PROXIED_VARIABLES
+from twisted_pipe.http.tls_variables import TLS_VARIABLES
+from twisted_pipe.http.variable import Getter, Variable, VariableFamily, Vocabulary
 
 __all__ = [
     "VARIABLES",
+    "VOCABULARY",
     "Getter",
     "LocalSecond",
     "Variable",
@@ -33,48 +35,9 @@ __all__ = [
     "find_variable",
     "host_of",
     "local_second",
-    "nearest_name",
     "protocol_of",
     "time_of",
 ]
-
-
-Getter = Callable[[ExchangeFacts], Union[bytes, None]]
-
-
-@attrs.frozen
-class Variable:
-    """
-    @ivar name: without the dollar.
-    @ivar summary: one sentence, for the reference.
-    @ivar getter: its value, or None.
-    @ivar plain: whether its values are of our own making, digits and the like, so that no escaping changes them.
-    """
-
-    name: str
-    summary: str
-    getter: Getter
-    plain: bool = False
-
-
-@attrs.frozen
-class VariableFamily:
-    """
-    Variables whose names begin alike and end with what they look up.
-
-    @ivar prefix: C{"http_"}.
-    @ivar summary: one sentence, for the reference.
-    @ivar getter_of: the getter of the variable with this NAME.
-    """
-
-    prefix: str
-    summary: str
-    getter_of: Callable[[str], Getter]
-
-    @property
-    def name(self) -> str:
-        """How the reference calls it: C{"http_NAME"}."""
-        return self.prefix + "NAME"
 
 
 def basic_user(authorization: bytes) -> bytes | None:
@@ -169,6 +132,10 @@ def _response_header(name: str) -> Getter:
 def _upstream_header(name: str) -> Getter:
     header = _header_name(name)
     return lambda facts: facts.upstream_header(header)
+
+
+def _filter_variable(name: str) -> Getter:
+    return lambda facts: facts.filter_variable(name)
 
 
 def _cookie(name: str) -> Getter:
@@ -337,45 +304,20 @@ VARIABLES: tuple[Variable | VariableFamily, ...] = (
         "msec", "The time in seconds since 1970, with milliseconds.", lambda facts: _seconds(time_of(facts)), plain=True
     ),
     Variable("dollar", "A dollar sign. Not in nginx.", lambda facts: b"$", plain=True),
+    *PROXIED_VARIABLES,
+    *TLS_VARIABLES,
     VariableFamily("http_", "The request's header NAME, in lower case, with _ for -.", _request_header),
     VariableFamily("sent_http_", "The response's header NAME, as the client got it.", _response_header),
     VariableFamily("upstream_http_", "The response's header NAME, as the upstream sent it.", _upstream_header),
+    VariableFamily("filter_", "What a message filter has set as NAME.", _filter_variable),
     VariableFamily("cookie_", "The request's cookie NAME, in any case.", _cookie),
     VariableFamily("arg_", "The argument NAME of the query, in any case, as it was sent.", _argument),
 )
 
-_FIXED = {entry.name: entry for entry in VARIABLES if isinstance(entry, Variable)}
-_FAMILIES = tuple(entry for entry in VARIABLES if isinstance(entry, VariableFamily))
+#: The same, to be looked up.
+VOCABULARY = Vocabulary(VARIABLES)
 
 
 def find_variable(name: str, captures: Collection[str] = ()) -> Variable | None:
-    """
-    The variable, or the capture, of that name.
-
-    @param name: without the dollar.
-    @param captures: names, and numbers, of what can be captured.
-    @return: None if there is none.
-    """
-    if name in captures:
-        return Variable(name, "What the route's regular expression captured.", _capture(name))
-    if name in _FIXED:
-        return _FIXED[name]
-    for family in _FAMILIES:
-        if name.startswith(family.prefix) and name != family.prefix:
-            return Variable(name, family.summary, family.getter_of(name[len(family.prefix) :]))
-    return None
-
-
-def _capture(name: str) -> Getter:
-    return lambda facts: facts.captures.get(name) if facts.captures else None
-
-
-def nearest_name(name: str, captures: Collection[str] = ()) -> str | None:
-    """The name that is most like C{name}, for who mistyped it; None if none is."""
-    rest = name.partition("_")[2]
-    fixed = [*_FIXED, *captures]
-    members = [family.prefix + rest for family in _FAMILIES if rest]
-    close = difflib.get_close_matches
-    # members are made from the name itself and always look like it, so what there is comes first
-    found = close(name.lower(), fixed, n=1, cutoff=0.75) or close(name.lower(), fixed + members, n=1)
-    return found[0] if found else None
+    """As L{Vocabulary.find}."""
+    return VOCABULARY.find(name, captures)

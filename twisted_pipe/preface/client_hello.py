@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from struct import unpack
 from typing import Any
 
 import attrs
@@ -35,6 +36,7 @@ _HOST = re.compile(rb"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _LONGEST_HOST = 255
 _VERSION_NAMES = {0x0300: "SSLv3", 0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 _SHOWN = 16
+_TOO_LONG = "a length within its ClientHello goes beyond what it is in"
 
 
 @attrs.frozen
@@ -142,7 +144,7 @@ class _Vector:
         """The next C{count} bytes."""
         end = self._at + count
         if end > len(self._data):
-            raise BadPreface("a length within its ClientHello goes beyond what it is in")
+            raise BadPreface(_TOO_LONG)
         taken = self._data[self._at : end]
         self._at = end
         return taken
@@ -173,14 +175,7 @@ def read_client_hello(body: bytes) -> ClientHello:
     hello.opaque(1)  # session id
     hello.opaque(2)  # cipher suites
     hello.opaque(1)  # compression methods
-    extensions: dict[int, bytes] = {}
-    if hello:
-        rest = hello.vector(2)
-        while rest:
-            kind, value = rest.number(2), rest.opaque(2)
-            if kind in extensions:
-                raise BadPreface(f"its ClientHello has the extension {kind} twice")
-            extensions[kind] = value
+    extensions = _extensions(hello.opaque(2)) if hello else {}
     if hello:
         raise BadPreface("its ClientHello has bytes behind its extensions")
     return ClientHello(
@@ -188,6 +183,24 @@ def read_client_hello(body: bytes) -> ClientHello:
         _protocols(extensions.get(_ALPN)),
         _versions(extensions.get(_SUPPORTED_VERSIONS)) or (legacy_version,),
     )
+
+
+def _extensions(data: bytes) -> dict[int, bytes]:
+    """All of them, by number. There are a dozen or two, so this is done without a L{_Vector}."""
+    found: dict[int, bytes] = {}
+    at, end = 0, len(data)
+    while at < end:
+        value = at + 4
+        if value > end:
+            raise BadPreface(_TOO_LONG)
+        kind, length = unpack("!HH", data[at:value])
+        at = value + length
+        if at > end:
+            raise BadPreface(_TOO_LONG)
+        if kind in found:
+            raise BadPreface(f"its ClientHello has the extension {kind} twice")
+        found[kind] = data[value:at]
+    return found
 
 
 def _server_name(extension: bytes | None) -> str:

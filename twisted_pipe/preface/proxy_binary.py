@@ -1,5 +1,5 @@
 """
-The PROXY protocol's version 2.
+The PROXY protocol's version 2::
 
     12 bytes  signature
      1        version, 2, and command

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from twisted_pipe.http.forwarding import without
 from twisted_pipe.http.status import error_page, status_line
 
 if TYPE_CHECKING:
+    from twisted_pipe.messages.reply import Reply
     from twisted_pipe.proxies.exchange import Exchange
     from twisted_pipe.proxies.http_settings import Answer, Redirect
 
-__all__ = ["Page", "answer_page", "error_answer", "redirect_page"]
+__all__ = ["Page", "answer_page", "error_answer", "redirect_page", "reply_page"]
 
 _HTML = b"text/html; charset=utf-8"
 _NO_BODY = frozenset({204, 304})
@@ -73,3 +75,13 @@ def answer_page(action: Answer, exchange: Exchange) -> Page:
     body = b"" if action.body is None or action.status in _NO_BODY else action.body.render(exchange)
     lines = _lines(exchange, b"Content-Type: " + action.content_type) if body else _lines(exchange)
     return Page(action.status, lines, body)
+
+
+def reply_page(reply: Reply, exchange: Exchange) -> Page:
+    """What a message filter answers."""
+    status = reply.status
+    if reply.body is None and status >= 300 and status not in _NO_BODY:
+        page = error_answer(status, exchange)
+        named = frozenset(line[: line.find(b":")].lower() for line in reply.lines)
+        return Page(page.status, [*without(page.lines, named), *reply.lines], page.body)
+    return Page(status, _lines(exchange, *reply.lines), reply.body or b"")

@@ -4,7 +4,7 @@ What a protocol has to work with: the upstream group, the settings, and help wit
 A protocol of its own needs no more than this::
 
     async def serve(client):                                # a PipeEnd
-        upstream = await context.connect(context.group.pick(), PipeEnd)
+        upstream = await context.connect(context.group.pick().server, PipeEnd)
         context.join(client, upstream, Direction.REQUEST)
         context.join(upstream, client, Direction.RESPONSE)
 """

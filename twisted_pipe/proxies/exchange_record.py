@@ -8,7 +8,9 @@ from typing import Any
 
 import attrs
 
+from twisted_pipe.http.facts import TlsFacts
 from twisted_pipe.http.head import ResponseHead
+from twisted_pipe.preface.proxy_header import ProxyHeader
 
 __all__ = ["Attempt", "ExchangeRecord"]
 
@@ -41,6 +43,7 @@ class ExchangeRecord:
     @ivar attempts: the servers asked before the current one.
     @ivar server: the name of the current one, C{""} for none.
     @ivar response: the head of the upstream's response, if one came.
+    @ivar filter_variables: what message filters have to say to templates and logs, by name.
     @ivar sent_lines: the fields that the client got.
     @ivar header_bytes: bytes of the head that the client got.
     @ivar began: when the attempt at the current server began; C{connected}, C{answered}, C{received} when what the names say was
@@ -63,6 +66,7 @@ class ExchangeRecord:
     sent_lines: Sequence[bytes] = ()
     upstream_bytes_received = 0
     began = connected = answered = received = 0.0
+    filter_variables: Mapping[str, bytes] = {}
     _request_id = ""
     _more_length = 0  # of the request's body
 
@@ -85,11 +89,32 @@ class ExchangeRecord:
 
     @property
     def server_host(self) -> str:
-        return str(getattr(self.client.wire.getHost(), "host", ""))
+        return str(getattr(self.client.transport.getHost(), "host", ""))
 
     @property
     def server_port(self) -> int:
-        return int(getattr(self.client.wire.getHost(), "port", 0))
+        return int(getattr(self.client.transport.getHost(), "port", 0))
+
+    @property
+    def direct_host(self) -> str:
+        """Who has connected, if it was a proxy that has said on whose behalf; else the client."""
+        peer = self.client.facts.direct_peer
+        return self.client_host if peer is None else getattr(peer, "host", None) or "unix:"
+
+    @property
+    def direct_port(self) -> int:
+        peer = self.client.facts.direct_peer
+        return self.client_port if peer is None else getattr(peer, "port", None) or 0
+
+    @property
+    def proxied(self) -> ProxyHeader | None:
+        header: ProxyHeader | None = self.client.facts.proxied
+        return header
+
+    @property
+    def tls(self) -> TlsFacts | None:
+        tls: TlsFacts | None = self.client.facts.tls
+        return tls
 
     @property
     def connection(self) -> int:
@@ -151,6 +176,13 @@ class ExchangeRecord:
         if not self._request_id:
             self._request_id = os.urandom(16).hex()
         return self._request_id
+
+    def name_request(self, text: str) -> None:
+        """Have C{text} as its L{request_id}."""
+        self._request_id = text
+
+    def filter_variable(self, name: str) -> bytes | None:
+        return self.filter_variables.get(name)
 
     def request_header(self, name: bytes) -> bytes | None:
         head = self.head

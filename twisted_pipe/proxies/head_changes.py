@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from twisted_pipe.http.forwarding import without
 
 if TYPE_CHECKING:
-    from twisted_pipe.proxies.exchange import Exchange
+    from twisted_pipe.http.facts import ExchangeFacts
     from twisted_pipe.proxies.http_settings import HeadChanges
 
 __all__ = ["change_request", "change_response"]
@@ -16,7 +16,7 @@ __all__ = ["change_request", "change_response"]
 _GOOD = frozenset({200, 201, 204, 206, 301, 302, 303, 304, 307, 308})
 
 
-def _changed(lines: list[bytes], changes: HeadChanges, exchange: Exchange, adds: bool) -> list[bytes]:
+def _changed(lines: list[bytes], changes: HeadChanges, exchange: ExchangeFacts, adds: bool) -> list[bytes]:
     replaced = changes.remove | {name.lower() for name, _ in changes.set}
     lines = without(lines, replaced)
     for name, value in (*changes.set, *(changes.add if adds else ())):
@@ -27,7 +27,7 @@ def _changed(lines: list[bytes], changes: HeadChanges, exchange: Exchange, adds:
 
 
 def change_request(
-    host: bytes, lines: list[bytes], changes: HeadChanges, exchange: Exchange
+    host: bytes, lines: list[bytes], changes: HeadChanges, exchange: ExchangeFacts
 ) -> tuple[bytes, list[bytes]]:
     """
     C{lines} of a request as C{changes} want them. C{Host} is a line of its own.
@@ -42,6 +42,6 @@ def change_request(
     return host, changed
 
 
-def change_response(lines: list[bytes], changes: HeadChanges, exchange: Exchange) -> list[bytes]:
+def change_response(lines: list[bytes], changes: HeadChanges, exchange: ExchangeFacts) -> list[bytes]:
     """C{lines} of a response as C{changes} want them."""
     return _changed(lines, changes, exchange, adds=changes.always or exchange.status in _GOOD)

@@ -14,6 +14,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
+from twisted_pipe.errors import Side
 from twisted_pipe.http.dates import http_date
 from twisted_pipe.http.head import HeadLimits
 from twisted_pipe.http.log_format import LogFormat
@@ -156,7 +157,11 @@ class HttpProxy(ServerFactory):
 
     def socket_accepted(self, sock: socket.SocketType, peer: bytes = b"") -> None:
         """A client of one of the C{epollet} reactor's own listeners."""
-        HttpClient(self, BareSocket(self.clock, sock, accepted=True, peer=peer))
+        self.wire_accepted(BareSocket(self.clock, sock, accepted=True, peer=peer))
+
+    def wire_accepted(self, wire: BareSocket) -> None:
+        """A client that has come by an L{Entrance<twisted_pipe.proxies.entrance.Entrance>}."""
+        HttpClient(self, wire)
 
     # what exchanges share
 
@@ -201,11 +206,14 @@ class HttpProxy(ServerFactory):
         for file in self._files:
             file.flush()
 
-    def complain(self, exchange: ExchangeRecord, why: str) -> None:
-        """A line in the error log: what went wrong, for whom, with what (nginx's shape)."""
-        # a client that goes away is everyday business
+    def complain(self, exchange: ExchangeRecord, why: str, side: Side) -> None:
+        """
+        A line in the error log: what went wrong, for whom, with what (nginx's shape).
+
+        @param side: whose fault it was. What clients do wrong is everyday business.
+        """
         _log.emit(
-            LogLevel.info if why.startswith("client:") else LogLevel.error,
+            LogLevel.info if side is Side.DOWNSTREAM else LogLevel.error,
             "{why}, client: {client}, server: {site}, request: {request}{upstream}, host: {host}",
             why=why,
             client=exchange.client.name,
@@ -237,6 +245,7 @@ def _route_timeouts(sites: Iterable[Site]) -> Iterator[float]:
     for site in sites:
         for settings in (site.settings, *(route.settings for route in site.routes)):
             yield from (settings.connect_timeout, settings.limits.read_timeout, settings.limits.send_timeout)
+            yield settings.upgrade.timeout
 
 
 def _shown(text: bytes) -> str:

@@ -21,13 +21,16 @@ from twisted_pipe.errors import Side, TimedOut
 from twisted_pipe.http.forwarding import Forwarder
 from twisted_pipe.http.head import BadMessage, RequestHead, parse_request
 from twisted_pipe.net.bare import BareSocket
-from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent, half_close
+from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, close_when_sent, half_close
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.edge import MOST_CALLS
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.wire import TransportWire
+from twisted_pipe.preface.proxy_header import Version
+from twisted_pipe.proxies.connection_facts import facts_of
 from twisted_pipe.proxies.exchange import Exchange
 from twisted_pipe.proxies.http_settings import HttpSettings
+from twisted_pipe.proxies.proxy_header_out import header_for
 from twisted_pipe.proxies.watch import NEVER
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class HttpClient:
     @ivar state: see L{ClientState}.
     @ivar host: the client's address, without port; C{port} its port.
     @ivar scheme: C{http}, or C{https} if it comes by TLS.
+    @ivar facts: what is known of the connection beside its addresses.
     @ivar serial: number of the connection.
     @ivar requests: how many have come.
     @ivar keep: whether the connection can go on after the current response.
@@ -86,10 +90,12 @@ class HttpClient:
         "_lingers_from",
         "_most_requests",
         "_outgoing",
+        "_proxy_headers",
         "_recv",
         "_send",
         "_since",
         "broken_line",
+        "facts",
         "host",
         "keep",
         "pending",
@@ -110,14 +116,18 @@ class HttpClient:
         self._recv: Any = None
         self._send: Any = None
         self._outgoing = b""  # a response, until the end of the turn
+        self._proxy_headers: dict[Version, bytes] | None = None
         if isinstance(wire, BareSocket):
             self.source = wire
             self._recv = wire.socket.recv
             self._send = wire.socket.send
             peer = wire.getPeer()
+            encrypted = not wire.plain
         else:
             peer = wire.transport.getPeer()  # type: ignore[union-attr]
-        self.scheme = "https" if ISSLTransport.providedBy(wire.transport) else "http"
+            encrypted = ISSLTransport.providedBy(wire.transport)
+        self.scheme = "https" if encrypted else "http"
+        self.facts = facts_of(wire.transport)
         self.host: str = getattr(peer, "host", None) or "unix:"
         self.port: int = getattr(peer, "port", None) or 0
         self.state = _IDLE
@@ -171,6 +181,15 @@ class HttpClient:
         """What pipes read and write."""
         return self.wire.transport
 
+    def proxy_header(self, version: Version) -> bytes:
+        """What a server is told first that is asked on behalf of this client. Made once: it is the same for all requests."""
+        headers = self._proxy_headers
+        if headers is None:
+            headers = self._proxy_headers = {}
+        if version not in headers:
+            headers[version] = header_for(version, self.transport)
+        return headers[version]
+
     @property
     def last_progress(self) -> float:
         """For C{worker_connections}: who is being answered is not idle."""
@@ -200,6 +219,11 @@ class HttpClient:
         """A pipe reads the connection from here on, until L{listen}."""
         if self.source is not None:
             self.source.relay = None
+
+    def hold(self) -> None:
+        """Read nothing more: somebody else does, to the end of the connection."""
+        self.lend()
+        self.wire.reader = None
 
     def run(self, now: float) -> None:
         """The loop: plain bytes have come. The hot path."""
@@ -348,7 +372,7 @@ class HttpClient:
         self.keep = False
         exchange = self._exchange = Exchange(self, None, now)
         self.state = _BUSY
-        exchange.refuse(error.status, f"client: {error.why}")
+        exchange.refuse(error.status, f"client: {error.why}", Side.DOWNSTREAM)
 
     def _ended(self) -> None:
         """The client sends nothing more, and nothing of it is being answered."""
@@ -523,7 +547,9 @@ class HttpClient:
         self.state = _LINGERING
         self.proxy.flush_logs()
         self.listen()
-        if self.source is not None or self.wire.has_halves:
+        if self.source is not None:
+            self.source.loseWriteConnection()  # of TLS, too: what still comes is of no interest
+        elif can_half_close(self.transport):
             half_close(self.transport)  # else the client sees by the response that it is the last one
         self._lingers_from = self.proxy.clock.seconds()
         if self.wire.readable:

@@ -20,13 +20,22 @@ import attrs
 from twisted_pipe.http.forwarding import without
 from twisted_pipe.http.message import Head, RequestHead, ResponseHead
 from twisted_pipe.interfaces import Direction, FilterContext, IPipeFilterFactory, NamedFilter, OnFailure
+from twisted_pipe.plugin.declared import DeclaredPlugin
 from twisted_pipe.proxies.built_filters import build_filters
+from twisted_pipe.proxies.http_settings import FilterUse
 
 if TYPE_CHECKING:
     from twisted_pipe.proxies.exchange import Exchange
-    from twisted_pipe.proxies.http_settings import FilterUse
 
-__all__ = ["Chosen", "accepts_coding", "choose_filters", "matches_type", "request_filters"]
+__all__ = [
+    "Chosen",
+    "accepts_coding",
+    "choose_filters",
+    "filter_context",
+    "matches_type",
+    "request_filters",
+    "wanted_on_request",
+]
 
 #: Parts of something, or nothing: no filter may see them as the whole.
 _NOT_WHOLE = frozenset({204, 206, 304})
@@ -78,7 +87,7 @@ def request_filters(exchange: Exchange) -> Chosen:
     @raise twisted_pipe.errors.FilterFailed: one cannot be built, and is not to be bypassed.
     """
     head: RequestHead = exchange.head
-    return _choose(exchange, Direction.REQUEST, exchange.settings.request_filters, head, head.lines)
+    return _choose(exchange, Direction.REQUEST, wanted_on_request(exchange), head, head.lines)
 
 
 def choose_filters(exchange: Exchange, response: ResponseHead, lines: list[bytes]) -> Chosen:
@@ -89,7 +98,24 @@ def choose_filters(exchange: Exchange, response: ResponseHead, lines: list[bytes
     """
     if response.status in _NOT_WHOLE:
         return Chosen([], lines)
-    return _choose(exchange, Direction.RESPONSE, exchange.settings.response_filters, response, lines)
+    uses = exchange.settings.response_filters
+    if exchange.filtered is not None:
+        uses = (*map(_whatever, exchange.filtered.response_filters), *uses)
+    return _choose(exchange, Direction.RESPONSE, uses, response, lines)
+
+
+def wanted_on_request(exchange: Exchange) -> Sequence[FilterUse]:
+    """Those that the route has for requests' bodies, behind those that message filters want for this one."""
+    uses = exchange.settings.request_filters
+    if exchange.filtered is not None:
+        uses = (*map(_whatever, exchange.filtered.request_filters), *uses)
+    return uses
+
+
+def _whatever(factory: IPipeFilterFactory) -> FilterUse:
+    """For bodies of all types. What it does to the head is known of one that is configured."""
+    configured = factory.configure({}) if isinstance(factory, DeclaredPlugin) else factory
+    return FilterUse(factory=configured, types=("*/*",))
 
 
 def _choose(
@@ -104,7 +130,7 @@ def _choose(
                 factories.append(_trusted(use.factory))
     if not factories:
         return Chosen([], lines)
-    filters = build_filters(factories, _context(exchange, direction), exchange.client.name)
+    filters = build_filters(factories, filter_context(exchange, direction), exchange.client.name)
     return Chosen(filters, [_weak(line) for line in without(lines, _CODED)])
 
 
@@ -143,7 +169,8 @@ def _coded(
         return False, lines
     if direction is Direction.RESPONSE:
         lines = _varying(lines)
-        if not accepts_coding(exchange.request_header(b"accept-encoding"), produced):
+        asked: RequestHead = exchange.head.asked or exchange.head  # whatever the upstream was told
+        if not accepts_coding(asked.get_list(b"accept-encoding"), produced):
             return False, lines
     return True, _with_codings(lines, [produced])
 
@@ -183,7 +210,8 @@ def _media_type(value: bytes | None) -> str:
     return (value or b"").split(b";", 1)[0].strip(b" \t").lower().decode("latin-1")
 
 
-def _context(exchange: Exchange, direction: Direction) -> FilterContext:
+def filter_context(exchange: Exchange, direction: Direction) -> FilterContext:
+    """What filters on one direction of C{exchange} may know."""
     connection = exchange.connection_up
     client = exchange.client
     upstream = None if connection is None or not connection.open else connection.wire.transport.getPeer()

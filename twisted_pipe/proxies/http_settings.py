@@ -15,8 +15,11 @@ from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.http.message import HeadLimits
 from twisted_pipe.http.routing import RouteTable
 from twisted_pipe.http.template import Template
-from twisted_pipe.interfaces import IPipeFilterFactory
+from twisted_pipe.interfaces import IPipeFilterFactory, NamedFilter
 from twisted_pipe.limits import KIB, MIB, PipeLimits
+from twisted_pipe.proxies.next_upstream import NextUpstream
+from twisted_pipe.proxies.tunnel import TunnelSettings
+from twisted_pipe.proxies.upgrade_settings import UpgradeSettings
 
 __all__ = [
     "DEFAULT_CLIENT",
@@ -186,9 +189,12 @@ class HttpSettings:
     @ivar response_headers: changes toward the client.
     @ivar response_filters: toward the client, in order.
     @ivar request_filters: toward the upstream, in order.
+    @ivar message_filters: for heads, in order: an C{IMessageFilter} each.
+    @ivar upstreams: those that they may choose instead of the route's, by name.
     @ivar intercept_errors: whether an upstream's own responses of 300 and more are replaced where there is a page for them.
     @ivar error_pages: by status.
-    @ivar tries: how often a request is tried at most, if it may be repeated; 0: on every server once.
+    @ivar next_upstream: when a request is sent to another server.
+    @ivar upgrade: which other protocols a client may change to, and what then holds.
     @ivar bare_lf: whether a line of a server's head may end with a bare LF. Default no: 502.
     @ivar logs: where requests are written, as C{HttpProxy}'s C{open_log} knows it; None: to the proxy's own logs.
     """
@@ -209,13 +215,18 @@ class HttpSettings:
     response_headers: HeadChanges = HeadChanges()
     response_filters: tuple[FilterUse, ...] = ()
     request_filters: tuple[FilterUse, ...] = ()
+    message_filters: tuple[NamedFilter, ...] = ()
+    upstreams: Mapping[str, Any] = attrs.field(factory=dict)
     intercept_errors: bool = False
     error_pages: Mapping[int, ErrorPage] = attrs.field(factory=dict)
-    tries: int = 0
+    next_upstream: NextUpstream = attrs.field(factory=NextUpstream)
+    upgrade: UpgradeSettings = attrs.field(factory=UpgradeSettings)
     bare_lf: bool = False
     logs: tuple[Any, ...] | None = None
     #: of a response's head
     head_limits: HeadLimits = attrs.field(init=False, repr=False, eq=False)
+    #: of what has changed to another protocol
+    tunnel: TunnelSettings = attrs.field(init=False, repr=False, eq=False)
     #: whether a response goes out as it came, but for its framing
     plain_response: bool = attrs.field(init=False, repr=False, eq=False)
 
@@ -223,9 +234,14 @@ class HttpSettings:
     def _limits_of_heads(self) -> HeadLimits:
         return HeadLimits(self.header_buffer_size, _MOST_RESPONSE_FIELDS, self.bare_lf)
 
+    @tunnel.default
+    def _settings_of_tunnels(self) -> TunnelSettings:
+        return self.upgrade.tunnel(self.limits, attrs.evolve(self.request_limits, send_timeout=self.send_timeout))
+
     @plain_response.default
     def _responses_are_plain(self) -> bool:
-        return not (self.response_headers or self.response_filters or self.intercept_errors)
+        changes = self.response_headers or self.response_filters or self.message_filters
+        return not (changes or self.intercept_errors)
 
 
 @attrs.frozen(kw_only=True)

@@ -6,13 +6,18 @@ Idle ones are taken again newest first, so that the oldest run into their timeou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
+from twisted_pipe.http.facts import ExchangeFacts
+from twisted_pipe.http.template import Template
 from twisted_pipe.net.deadline import Deadline
+from twisted_pipe.preface.proxy_header import Version
 from twisted_pipe.proxies.upstream_connection import UpstreamConnection, UpstreamUser
-from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
+from twisted_pipe.upstream.group import UpstreamGroup
+from twisted_pipe.upstream.peer import Peer, PeerState
 
 __all__ = ["HttpUpstream", "HttpUpstreamStatistics", "KeepaliveSettings"]
 
@@ -60,19 +65,29 @@ class HttpUpstream:
     @ivar clock: the reactor.
     @ivar takes_sockets: whether it is an C{epollet} reactor.
     @ivar counted: see L{HttpUpstreamStatistics}.
+    @ivar proxy_protocol: the version of the PROXY header that connections begin with; None for none.
+    @ivar key_of: makes of an exchange what the group's balancer wants to know of it; None if that is nothing.
     """
 
     def __init__(self, group: UpstreamGroup, clock: Any, keepalive: KeepaliveSettings = KeepaliveSettings()) -> None:
+        """
+        @raise BadConfiguration: the balancer wants to know a variable that does not exist.
+        """
         self.group = group
         self.clock = clock
+        self.key_of: Callable[[ExchangeFacts], bytes] | None = None
+        if group.key:
+            self.key_of = Template.compile(f"balancer {group.balancer}: key", group.key).render
+        self.proxy_protocol: Version | None = group.connect.proxy_protocol
         self.keepalive = keepalive
         self.takes_sockets = hasattr(clock, "add_edge")
         self.counted = HttpUpstreamStatistics()
         self.pick, self.release = group.pick, group.release
         self._most_idle = keepalive.connections
         self._idle: dict[UpstreamConnection, float] = {}  # since when; the oldest first
-        self._stacks: dict[UpstreamServer, list[UpstreamConnection]] = {server: [] for server in group.servers}
+        self._stacks: dict[Peer, list[UpstreamConnection]] = {}
         self._deadline = Deadline(clock, keepalive.timeout, self._close_expired)
+        group.on_removed(self._close_idle)
 
     def __repr__(self) -> str:
         return f"<HttpUpstream {self.group!r} idle={len(self._idle)}>"
@@ -81,13 +96,15 @@ class HttpUpstream:
         """The counters since the start."""
         return attrs.evolve(self.counted, idle=len(self._idle))
 
-    def connection(self, server: UpstreamServer, user: UpstreamUser, fresh: bool = False) -> UpstreamConnection:
+    def connection(self, peer: Peer, user: UpstreamUser, fresh: bool = False) -> UpstreamConnection:
         """
-        A connection to C{server} for C{user}: an idle one, which is C{open}, or a new one, for which C{connect} is to be called.
+        A connection to C{peer} for C{user}: an idle one, which is C{open}, or a new one, for which C{connect} is to be called.
 
         @param fresh: not an idle one: the last of these has just failed.
         """
-        stack = self._stacks[server]
+        stack = self._stacks.get(peer)
+        if stack is None:
+            stack = self._stacks[peer] = []
         while stack:
             found = stack.pop()
             del self._idle[found]
@@ -98,12 +115,34 @@ class HttpUpstream:
             found.user = user
             self.counted.reused += 1
             return found
-        return UpstreamConnection(self, server, user, stack)
+        return UpstreamConnection(self, peer, user, stack)
+
+    def prefaced_connection(
+        self, peer: Peer, user: UpstreamUser, preface: bytes, fresh: bool = False
+    ) -> UpstreamConnection:
+        """
+        As L{connection}, one that has begun, or will begin, with the PROXY header C{preface}. It carries requests of nobody else:
+        what that says of the client holds as long as it lives.
+        """
+        for found in [each for each in reversed(self._idle) if each.peer is peer and each.preface == preface]:
+            self.forget(found)
+            if fresh or found.useless:
+                self.counted.lost += not fresh
+                found.close()
+                continue
+            found.user = user
+            self.counted.reused += 1
+            return found
+        return UpstreamConnection(self, peer, user, [], preface)
 
     def give_back(self, connection: UpstreamConnection, now: float) -> None:
         """An exchange is over, and its connection can carry another: keep it if there is room."""
         connection.user = None
-        if connection.requests >= self.keepalive.requests or now >= connection.good_until:
+        if (
+            connection.requests >= self.keepalive.requests
+            or now >= connection.good_until
+            or connection.peer.state is PeerState.REMOVED
+        ):
             connection.close()
             return
         idle = self._idle
@@ -135,9 +174,17 @@ class HttpUpstream:
             connection.stack.remove(connection)
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """The service stops: close every idle connection, and let nobody wait for a server."""
         self._deadline.cancel()
+        self.group.stop()
         for connection in list(self._idle):
+            self.forget(connection)
+            connection.close()
+
+    def _close_idle(self, peer: Peer) -> None:
+        """C{peer} is not of the group any more."""
+        self._stacks.pop(peer, None)
+        for connection in [each for each in self._idle if each.peer is peer]:
             self.forget(connection)
             connection.close()
 

@@ -19,7 +19,7 @@ from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.proxies.body_framing import LimitedDecoder, chunked_filter
-from twisted_pipe.proxies.http_filters import request_filters
+from twisted_pipe.proxies.http_filters import request_filters, wanted_on_request
 
 if TYPE_CHECKING:
     from twisted_pipe.proxies.exchange import Exchange
@@ -93,7 +93,7 @@ class RequestBody:
             self._decoder = self._new_decoder()
         fits = head.framing is Framing.CHUNKED or head.length <= settings.request_body_buffer_size
         waits = settings.request_buffering or 0 < head.length <= len(rest)
-        if not (fits and waits) or settings.request_filters:
+        if not (fits and waits) or wanted_on_request(self._exchange):
             self._begin_pipe(rest)
             return
         self._exchange.client.wait_for_body()
@@ -126,7 +126,7 @@ class RequestBody:
         if self._exchange.client.gone:
             self._exchange.client_lost(why)
         else:
-            self._exchange.refuse(400, f"client: {why}")
+            self._exchange.refuse(400, f"client: {why}", Side.DOWNSTREAM)
 
     def _received_chunked(self, data: bytes) -> None:
         decoder = self._decoder
@@ -136,7 +136,7 @@ class RequestBody:
             try:
                 count = decoder.decode(view)
             except ValueError as error:
-                self._exchange.refuse(413 if decoder.too_large else 400, f"client: {error}")
+                self._exchange.refuse(413 if decoder.too_large else 400, f"client: {error}", Side.DOWNSTREAM)
                 return
             body = bytes(view[:count])
         self._size += count
@@ -244,6 +244,12 @@ class RequestBody:
         )
         self._rest.done.addCallback(self._rest_done)
 
+    def rewind(self) -> None:
+        """It is going to be sent once more, or to be begun: it is L{replayable}."""
+        if self._rest is not None:
+            self._rest.abandon(Cancelled("the request goes to another server"))
+        self.sent = self.pipe is None
+
     def _rest_done(self, outcome: PipeOutcome) -> None:
         self._rest = None
         self._sent(outcome.error)
@@ -260,7 +266,7 @@ class RequestBody:
         elif self._decoder is not None and self._decoder.too_large:
             self._exchange.body_failed(413, f"client: {error}")
         elif error.side is Side.FILTER:
-            self._exchange.body_failed(500, error.describe("client", "upstream"))
+            self._exchange.body_failed(500, error.describe("client", "upstream"), error.side)
         elif isinstance(error, TimedOut):
             self._exchange.body_failed(408, error.describe("client", "upstream"))
         elif client.gone:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from twisted_pipe.http.forwarding import without
 from twisted_pipe.http.message import Framing, RequestHead
 from twisted_pipe.http.target import BadTarget, check_host, replace_prefix
 from twisted_pipe.proxies.head_changes import change_request
 from twisted_pipe.proxies.http_settings import ProxyTo, Route
 
 if TYPE_CHECKING:
-    from twisted_pipe.proxies.exchange import Exchange
+    from twisted_pipe.proxies.upstream_side import UpstreamSide
     from twisted_pipe.upstream.group import UpstreamServer
 
 __all__ = ["request_head"]
 
+_OF_UPGRADE = frozenset({b"connection", b"upgrade"})  # a route may set them, as is done for nginx
 
-def request_head(exchange: Exchange, route: Route, server: UpstreamServer) -> bytes:
+
+def request_head(exchange: UpstreamSide, route: Route, server: UpstreamServer) -> bytes:
     """
     The request of C{exchange} as C{server} gets it by C{route}, with its empty line.
 
@@ -26,13 +29,15 @@ def request_head(exchange: Exchange, route: Route, server: UpstreamServer) -> by
     request: RequestHead = exchange.head
     settings = route.settings
     forwarder = exchange.client.forwarder(settings)
-    if route.plain and request.framing is Framing.NONE and exchange.body is None:
+    if route.plain and request.framing is Framing.NONE and exchange.body is None and not exchange.upgrade:
         request.forwarded_by, request.forwarded = route, forwarder.block(request)
         return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.origin_target, request.forwarded)
     lines = forwarder.lines(request)
     host = (request.host_value or b"") if settings.pass_host else _host_of(server)
     target = request.origin_target
-    if isinstance(route.action, ProxyTo) and route.action.uri is not None:
+    filtered = exchange.filtered
+    retargeted = filtered is not None and filtered.retargeted
+    if isinstance(route.action, ProxyTo) and route.action.uri is not None and not retargeted:
         target = replace_prefix(target, route.prefix, route.action.uri)
     if settings.request_headers:
         host, lines = change_request(host, lines, settings.request_headers, exchange)
@@ -40,6 +45,8 @@ def request_head(exchange: Exchange, route: Route, server: UpstreamServer) -> by
         lines = [*lines, exchange.body.framing_line]
     elif request.framing is Framing.LENGTH:
         lines = [*lines, b"Content-Length: 0"]
+    if exchange.upgrade:
+        lines = [*without(lines, _OF_UPGRADE), b"Connection: Upgrade", b"Upgrade: " + b", ".join(exchange.upgrade)]
     first = b"%b %b HTTP/1.1" % (request.method, target)
     return b"\r\n".join([first, b"Host: " + host, *lines, b"", b""])
 

@@ -314,5 +314,5 @@ def _accelerated(limits: PipeLimits, response: ResponseHead, exchange: Exchange)
         try:
             changes["limit_rate"] = parse_size("X-Accel-Limit-Rate", rate.decode("latin-1"))
         except BadConfiguration as error:
-            exchange.client.proxy.complain(exchange, f"upstream: {error}")
+            exchange.complain(f"upstream: {error}")
     return attrs.evolve(limits, **changes)

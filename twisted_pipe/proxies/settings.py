@@ -7,6 +7,8 @@ import attrs
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.interfaces import Direction, IPipeFilterFactory
 from twisted_pipe.limits import DEFAULT_LIMITS, PipeLimits
+from twisted_pipe.proxies.stream_routes import StreamRoutes
+from twisted_pipe.proxies.upstream_search import ANY_SERVER, NextServer
 
 __all__ = ["ProxySettings"]
 
@@ -24,6 +26,8 @@ class ProxySettings:
         connection is closed.
     @ivar upload_rate: bytes per second read from a client, 0 for no limit (nginx stream C{proxy_upload_rate}).
     @ivar request_limits: the bounds toward the upstream: the same, but a client may be silent as long as the session is not idle.
+    @ivar next_server: whether another server is asked when one cannot be reached.
+    @ivar routes: to other groups, by what clients say of TLS; None to look at nothing.
     @ivar access_log: whether to log a line for each session that begins, and for each that ends well. What goes wrong is
         logged in any case.
     @raise twisted_pipe.errors.BadConfiguration: C{upload_rate} is no rate.
@@ -36,6 +40,8 @@ class ProxySettings:
     idle_timeout: float = 600.0
     lingering_timeout: float = 5.0
     upload_rate: int = 0
+    next_server: NextServer = ANY_SERVER
+    routes: StreamRoutes | None = None
     access_log: bool = False
 
     request_limits: PipeLimits = attrs.field(init=False, repr=False, eq=False)

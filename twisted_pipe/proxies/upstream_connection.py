@@ -9,15 +9,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import abort
 from twisted_pipe.net.edge import MOST_CALLS, edge_of
-from twisted_pipe.net.wire import TransportWire, connect_wire
+from twisted_pipe.proxies.connecting import Connecting, Wire
 from twisted_pipe.proxies.watch import NEVER
-from twisted_pipe.upstream.group import UpstreamServer
+from twisted_pipe.upstream.peer import Peer
 
 if TYPE_CHECKING:
     from twisted_pipe.proxies.http_upstream import HttpUpstream
@@ -54,6 +53,7 @@ class UpstreamConnection:
     """
     One connection. A C{SocketOwner}, and what the loop calls for plain events (as a C{Relay}).
 
+    @ivar peer: the server, as its group knows it.
     @ivar server: where to.
     @ivar wire: a L{BareSocket} or a L{TransportWire}; None while connecting.
     @ivar user: whom it serves; None while it is idle.
@@ -61,6 +61,7 @@ class UpstreamConnection:
     @ivar open: whether it stands.
     @ivar good_until: when it has been used for long enough.
     @ivar stack: where it is put when it is idle.
+    @ivar preface: the PROXY header that it begins with: it is for one client. Empty for none.
     """
 
     __slots__ = (
@@ -72,6 +73,8 @@ class UpstreamConnection:
         "_sendmsg",
         "good_until",
         "open",
+        "peer",
+        "preface",
         "requests",
         "server",
         "source",
@@ -84,13 +87,16 @@ class UpstreamConnection:
     def __init__(
         self,
         upstream: HttpUpstream,
-        server: UpstreamServer,
+        peer: Peer,
         user: UpstreamUser | None,
         stack: list[UpstreamConnection],
+        preface: bytes = b"",
     ) -> None:
         self.upstream = upstream
         self.stack = stack
-        self.server = server
+        self.preface = preface
+        self.peer = peer
+        self.server = peer.server
         self.user = user
         self.requests = 0
         self.good_until = 0.0
@@ -101,7 +107,7 @@ class UpstreamConnection:
         self._recv_into: Any = None
         self._send: Any = None
         self._sendmsg: Any = None
-        self._connecting: Any = None
+        self._connecting: Connecting | None = None
 
     def __repr__(self) -> str:
         state = "idle" if self.user is None else "open" if self.open else "connecting"
@@ -112,40 +118,20 @@ class UpstreamConnection:
     def connect(self) -> None:
         """Begin; the user is told how it went, from a later turn or at once."""
         upstream = self.upstream
-        address = self.server.address
-        if address is not None and upstream.takes_sockets:
-            try:
-                self._connecting = BareSocket.connecting(upstream.clock, address, self._socket_opened)
-            except Exception as error:  # no descriptor, no route, or an address that is none
-                self._refused(getattr(error, "strerror", None) or str(error))
-            return
-        connecting: Deferred[TransportWire] = connect_wire(self.server.endpoint)
-        self._connecting = connecting
-        connecting.addCallbacks(self._transport_opened, self._transport_failed)
+        connecting = self._connecting = Connecting(
+            upstream.clock, self.server, upstream.group.connect, self._wire_opened, self._refused, self.preface
+        )
+        connecting.begin()
 
-    def _socket_opened(self, error: OSError | None) -> None:
-        wire, self._connecting = self._connecting, None
-        if error is not None:
-            self._refused(error.strerror or str(error))
-            return
-        self.wire = self.source = wire
-        self._recv_into = wire.socket.recv_into
-        self._send = wire.socket.send
-        self._sendmsg = wire.socket.sendmsg
-        self._opened()
-
-    def _transport_opened(self, wire: TransportWire) -> None:
+    def _wire_opened(self, wire: Wire) -> None:
         self._connecting = None
         self.wire = wire
-        if self.user is None:  # given up meanwhile
-            wire.abort()
-        else:
-            self._opened()
-
-    def _transport_failed(self, failure: Failure) -> None:
-        self._connecting = None
-        if self.user is not None:
-            self._refused(failure.getErrorMessage())
+        if isinstance(wire, BareSocket):
+            self.source = wire
+            self._recv_into = wire.socket.recv_into
+            self._send = wire.socket.send
+            self._sendmsg = wire.socket.sendmsg
+        self._opened()
 
     def _opened(self) -> None:
         self.open = True
@@ -157,6 +143,7 @@ class UpstreamConnection:
         self.user.upstream_opened(self)
 
     def _refused(self, why: str) -> None:
+        self._connecting = None
         self.upstream.counted.failed += 1
         user, self.user = self.user, None
         if user is not None:
@@ -176,6 +163,12 @@ class UpstreamConnection:
                 edge.reader = None  # the pipe that has read its socket may yet have much to deliver
             wire.release()
             wire.resume()
+
+    def hold(self) -> None:
+        """Read nothing until L{listen}: what comes stays in the kernel, or at most one read of it in the wire."""
+        self.wire.reader = None
+        if self.source is not None:
+            self.wire.relay = None
 
     def send(self, head: bytes, body: bytes = b"") -> None:
         """Send a request, or its beginning, at the end of this turn. The user is told if not all of it could be sent at once."""
@@ -320,9 +313,7 @@ class UpstreamConnection:
     def _end(self, reset: bool) -> None:
         self.user = None
         connecting, self._connecting = self._connecting, None
-        if isinstance(connecting, BareSocket):
-            connecting.close()
-        elif connecting is not None:
+        if connecting is not None:
             connecting.cancel()
         wire = self.wire
         if wire is None or not self.open:

@@ -4,7 +4,7 @@ from twisted_pipe.filters.messages.base import MessageFilterPlugin
 
 basic_auth = MessageFilterPlugin(
     "basic-auth",
-    "Asks for a name and a password (RFC 7617), from a file as htpasswd makes it.",
+    "Asks for a name and a password of an htpasswd file (RFC 7617).",
     "twisted_pipe.filters.messages.basic_auth:BasicAuth",
 )
 auth_request = MessageFilterPlugin(
@@ -19,7 +19,7 @@ cors = MessageFilterPlugin(
 )
 request_id = MessageFilterPlugin(
     "request-id",
-    "Gives each request an id, which the upstream and the client are told.",
+    "Gives each request an id that everybody is told.",
     "twisted_pipe.filters.messages.request_id:RequestId",
 )
 security_headers = MessageFilterPlugin(

@@ -11,11 +11,11 @@ static = ResolverPlugin(
 )
 dns = ResolverPlugin(
     "dns",
-    "Addresses of hosts (A, AAAA), asked for again as their TTL says.",
+    "Hosts (A, AAAA), asked for again as their TTL says.",
     "twisted_pipe.upstream.dns_resolver:DnsResolver",
 )
 srv = ResolverPlugin(
     "srv",
-    "Servers of services (SRV), asked for again as their TTL says.",
+    "Services (SRV), asked for again as their TTL says.",
     "twisted_pipe.upstream.srv_resolver:SrvResolver",
 )

@@ -1,0 +1,474 @@
+"""When another server is asked, which one, and what the first one's failure is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.proxies.http_case import HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_messages import parsed, request, response
+from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.proxies.next_upstream import NextUpstream, Setback
+from twisted_pipe.upstream.peer import PeerState
+from twisted_pipe.upstream.waiting_line import QueueSettings
+
+GET = request()
+POST = request("POST", "/", body=b"12345")
+GOOD = response(b"hi")
+BUSY = response(b"busy", status="503 Service Unavailable")
+THREE = ("one:80", "two:80", "three:80")
+LINE = "$status $upstream_addr $upstream_status $retries"
+
+
+def after(*words: str, tries: int = 0, timeout: float = 0.0) -> NextUpstream:
+    return NextUpstream.of_words(words, tries, timeout)
+
+
+class AttemptCase(HttpCase):
+    servers = THREE[:2]
+
+    def ask(self, first: bytes = GET, *words: str, **changes: Any) -> tuple[Any, Any]:
+        """A client that has asked, and the first server, which has read that. C{words}: when the next one is asked."""
+        if words:
+            changes["next_upstream"] = after(*words)
+        changes.setdefault("line", LINE)
+        self.start(**changes)
+        client = self.client()
+        client.says(first)
+        origin = self.origin(self.servers[0])
+        self.assertEqual(origin.gets(), first)
+        return client, origin
+
+    def assert_next(self, client: Any, first: bytes = GET, server: str = "two:80") -> Any:
+        """It is asked, and its response is passed on."""
+        origin = self.origin(server)
+        self.assertEqual(origin.gets(), first)
+        origin.says(GOOD)
+        self.assertEqual(client.gets(), GOOD)
+        return origin
+
+    def assert_status(self, client: Any, status: int) -> None:
+        """It is answered so, with nobody else being asked."""
+        self.assertEqual(parsed(client.gets()).status[:3], str(status))
+        self.assertEqual(self.proxy.statistics().retries, 0)
+
+    def states(self) -> list[PeerState]:
+        return [peer.state for peer in self.group.peers]
+
+
+class ConditionRules(AttemptCase):
+    """After what the next server is asked."""
+
+    def test_an_error(self) -> None:
+        client, origin = self.ask(GET, "error")
+        origin.close()
+        self.assert_next(client)
+        self.assert_log("200 one:80, two:80 -, 200 1")
+
+    def test_an_error_in_the_middle_of_the_head(self) -> None:
+        client, origin = self.ask()
+        origin.says(b"HTTP/1.1 200 OK\r\nContent-")
+        origin.close()
+        self.assert_next(client)
+
+    def test_a_reset(self) -> None:
+        client, origin = self.ask()
+        origin.break_off()
+        self.assert_next(client)
+
+    def test_no_error(self) -> None:
+        client, origin = self.ask(GET, "timeout")
+        origin.close()
+        self.assert_status(client, 502)
+
+    def test_a_timeout(self) -> None:
+        client, origin = self.ask(GET, "timeout")
+        self.advance(30.1)
+        self.assert_next(client)
+        origin.gets()
+        self.assertTrue(origin.reset)
+
+    def test_no_timeout(self) -> None:
+        client, _origin = self.ask(GET, "error")
+        self.advance(30.1)
+        self.assert_status(client, 504)
+
+    def test_what_is_no_response(self) -> None:
+        client, origin = self.ask(GET, "invalid_header")
+        origin.says(b"nonsense\r\n\r\n")
+        self.assert_next(client)
+
+    def test_that_is_no_error(self) -> None:
+        client, origin = self.ask()
+        origin.says(b"nonsense\r\n\r\n")
+        self.assert_status(client, 502)
+
+    def status(self, status: int) -> None:
+        client, origin = self.ask(GET, f"http_{status}")
+        origin.says(response(b"no", status=f"{status} No"))
+        self.assert_next(client)
+        self.assert_log(f"200 one:80, two:80 {status}, 200 1")
+        self.assert_idle(2)
+
+    def test_a_status_of_a_server_in_trouble(self) -> None:
+        self.status(500)
+
+    def test_a_status_of_a_server_that_is_busy(self) -> None:
+        self.status(503)
+
+    def test_a_status_that_says_too_many(self) -> None:
+        self.status(429)
+
+    def test_a_status_that_is_no_failure(self) -> None:
+        self.status(404)
+
+    def test_another_status(self) -> None:
+        client, origin = self.ask(GET, "http_502", "http_404")
+        origin.says(BUSY)
+        self.assertEqual(client.gets(), BUSY)
+        self.assert_log("503 one:80 503 0")
+
+    def test_the_last_server_s_is_passed_on(self) -> None:
+        client, origin = self.ask(GET, "http_503")
+        origin.says(BUSY)
+        second = self.origin("two:80")
+        second.gets()
+        second.says(BUSY)
+        self.assertEqual(client.gets(), BUSY)
+        self.assert_log("503 one:80, two:80 503, 503 1")
+        self.assert_idle(2)
+
+    def test_a_connection_of_which_the_response_is_not_whole_is_not_kept(self) -> None:
+        client, origin = self.ask(GET, "http_503")
+        origin.says(BUSY[:-1])
+        self.assert_next(client)
+        self.assertTrue(origin.gets() == b"" and (origin.ended or origin.reset))
+        self.assert_idle(1)
+
+    def test_nothing_at_all(self) -> None:
+        client, origin = self.ask(GET, "off")
+        origin.close()
+        self.assert_status(client, 502)
+
+    def test_not_when_the_head_was_passed_on(self) -> None:
+        client, origin = self.ask()
+        origin.says(response(b"x" * 30_000)[:-1])
+        origin.close()
+        self.assertTrue(client.gets().startswith(b"HTTP/1.1 200 "))
+        self.assertEqual(self.proxy.statistics().retries, 0)
+
+    def test_not_if_it_was_sent_and_must_not_be_sent_twice(self) -> None:
+        client, origin = self.ask(POST, "error", "http_503")
+        origin.close()
+        self.assert_status(client, 502)
+        client.says(POST)
+        origin = self.origin("two:80")
+        origin.gets()
+        origin.says(BUSY)
+        self.assertEqual(client.gets(), BUSY)
+
+    def test_unless_told_so(self) -> None:
+        client, origin = self.ask(POST, "error", "non_idempotent")
+        origin.close()
+        self.assert_next(client, POST)
+
+    def test_a_body_of_which_some_was_sent_is_sent_again_whole(self) -> None:
+        big = request("PUT", "/", body=b"x" * 900)
+        client, origin = self.ask(big)
+        origin.close()
+        self.assert_next(client, big)
+
+    def test_not_one_that_went_by_a_pipe(self) -> None:
+        """What was sent of it is not here any more."""
+        client, origin = self.ask(request("PUT", "/", body=b"x" * 5000))
+        origin.close()
+        self.assert_status(client, 502)
+
+
+class LimitRules(AttemptCase):
+    """How many, and for how long."""
+
+    servers = THREE
+    parameters: Mapping[str, Any] = {"max_fails": 0}
+
+    def fail(self, *names: str) -> None:  # type: ignore[override]
+        for name in names:
+            origin = self.origin(name)
+            origin.gets()
+            origin.close()
+
+    def test_each_once(self) -> None:
+        self.start(line=LINE)
+        client = self.client()
+        client.says(GET)
+        self.fail(*THREE)
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assert_log("502 one:80, two:80, three:80 -, -, - 2")
+
+    def test_so_many(self) -> None:
+        self.start(line=LINE, next_upstream=after("error", tries=2))
+        client = self.client()
+        client.says(GET)
+        self.fail(*THREE[:2])
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assert_log("502 one:80, two:80 -, - 1")
+
+    def test_for_so_long(self) -> None:
+        self.start(line=LINE, next_upstream=after("error", timeout=10))
+        client = self.client()
+        client.says(GET)
+        self.advance(6)
+        self.fail("one:80")
+        second = self.origin("two:80")
+        second.gets()
+        self.advance(5)
+        second.close()
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+
+    def test_what_the_last_one_did_is_told(self) -> None:
+        self.start(line=LINE)
+        client = self.client()
+        client.says(GET)
+        self.fail(*THREE[:2])
+        self.origin("three:80")
+        self.advance(30.1)
+        self.assertEqual(parsed(client.gets()).status, "504 Gateway Timeout")
+
+
+class HealthRules(AttemptCase):
+    """What is told to the group."""
+
+    def test_what_speaks_against_a_server(self) -> None:
+        client, origin = self.ask()
+        origin.close()
+        second = self.assert_next(client)
+        self.assertEqual(self.states(), [PeerState.RESTING, PeerState.UP])
+        for _ in range(3):
+            client.says(GET)
+            self.assertEqual(second.gets(), GET)
+            second.says(GOOD)
+            self.assertEqual(client.gets(), GOOD)
+
+    def test_even_if_nobody_else_is_asked(self) -> None:
+        _client, origin = self.ask(GET, "off")
+        origin.close()
+        self.settle()
+        self.assertEqual(self.states(), [PeerState.RESTING, PeerState.UP])
+
+    def test_a_status_if_it_is_a_reason_to_ask_the_next(self) -> None:
+        client, origin = self.ask(GET, "http_503")
+        origin.says(BUSY)
+        self.assert_next(client)
+        self.assertEqual(self.states(), [PeerState.RESTING, PeerState.UP])
+
+    def test_and_only_then(self) -> None:
+        client, origin = self.ask()
+        origin.says(BUSY)
+        client.gets()
+        self.assertEqual(self.states(), [PeerState.UP, PeerState.UP])
+
+    def test_what_is_not_there_is_no_failure(self) -> None:
+        client, origin = self.ask(GET, "http_404")
+        origin.says(response(b"no", status="404 Not Found"))
+        self.assert_next(client)
+        self.assertEqual(self.states(), [PeerState.UP, PeerState.UP])
+
+    def test_a_kept_connection_that_was_closed_is_no_failure(self) -> None:
+        client, origin = self.ask()
+        origin.says(GOOD)
+        client.gets()
+        client.says(GET)
+        self.assert_next(client)
+        client.says(GET)
+        self.assertEqual(origin.gets(), GET)
+        origin.close()
+        self.assert_next(client, server="one:80")
+        self.assertEqual(self.states(), [PeerState.UP, PeerState.UP])
+
+    def test_a_server_that_has_recovered(self) -> None:
+        client, origin = self.ask()
+        origin.close()
+        two = self.assert_next(client)
+        self.advance(10.1)
+        self.assertEqual(self.states(), [PeerState.TRIAL, PeerState.UP])
+        clients = [client, self.client()]  # one for each server, whichever is first
+        for each in clients:
+            each.says(GET)
+        for origin in (self.origin("one:80"), two):
+            self.assertEqual(origin.gets(), GET)
+            origin.says(GOOD)
+        self.assertEqual([each.gets() for each in clients], [GOOD, GOOD])
+        self.assertEqual(self.states(), [PeerState.UP, PeerState.UP])
+
+    def test_no_server_is_up(self) -> None:
+        """Which the group says once, and nobody for each request."""
+        self.parameters = {"down": True}
+        self.start(line=LINE + " $error")
+        client = self.client()
+        for _ in range(3):
+            client.says(GET)
+            self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assertEqual(self.complaints(), [])
+        self.assert_log(*["502 - - 0 upstream: no server is up"] * 3)
+
+
+class QueueRules(AttemptCase):
+    """Who waits when all are busy."""
+
+    servers = THREE[:1]
+    parameters: Mapping[str, Any] = {"max_conns": 1}
+    queue = QueueSettings(size=1, timeout=7)
+
+    def two(self) -> tuple[Any, Any, Any]:
+        """The first client, which is served by C{origin}, and a second one, which waits."""
+        first, origin = self.ask()
+        second = self.client()
+        second.says(GET)
+        self.assertEqual(second.gets(), b"")
+        return first, origin, second
+
+    def test_the_next_place_is_theirs(self) -> None:
+        first, origin, second = self.two()
+        origin.says(GOOD)
+        self.assertEqual(first.gets(), GOOD)
+        self.assertEqual(origin.gets(), GET)
+        origin.says(GOOD)
+        self.assertEqual(second.gets(), GOOD)
+        self.assert_log(*["200 one:80 200 0"] * 2)
+        self.assert_idle(1, clients=2)
+
+    def test_not_for_ever(self) -> None:
+        _first, _origin, second = self.two()
+        self.advance(7.1)
+        self.assertEqual(parsed(second.gets()).status, "503 Service Unavailable")
+        self.assertEqual(self.complaints(), [])
+
+    def test_not_too_many(self) -> None:
+        self.two()
+        third = self.client()
+        third.says(GET)
+        self.assertEqual(parsed(third.gets()).status, "503 Service Unavailable")
+        self.assertEqual(self.complaints(), [])
+
+    def test_who_goes_away_leaves_the_queue(self) -> None:
+        _first, _origin, second = self.two()
+        self.assertEqual(self.group.statistics().waiting, 1)
+        second.break_off()
+        self.settle()
+        self.assertEqual(self.group.statistics().waiting, 0)
+
+    def test_with_their_bodies(self) -> None:
+        _first, origin, second = self.two()
+        third_first = request("POST", "/", body=b"x" * 5000)
+        second.break_off()
+        third = self.client()
+        third.says(third_first)
+        origin.says(GOOD)
+        self.assertEqual(origin.gets(), third_first)
+        origin.says(GOOD)
+        self.assertEqual(third.gets(), GOOD)
+
+
+class FullServerRules(AttemptCase):
+    """A failure when all others are busy."""
+
+    parameters: Mapping[str, Any] = {"max_conns": 1}
+
+    def test_the_next_one_is_waited_for(self) -> None:
+        first, one = self.ask()
+        second = self.client()
+        second.says(GET)
+        two = self.origin("two:80")
+        self.assertEqual(two.gets(), GET)
+        one.close()
+        self.assertEqual(first.gets(), b"")
+        two.says(GOOD)
+        self.assertEqual(second.gets(), GOOD)
+        self.assertEqual(two.gets(), GET)
+        two.says(GOOD)
+        self.assertEqual(first.gets(), GOOD)
+        self.assert_log("200 two:80 200 0", "200 one:80, two:80 -, 200 1")
+
+
+class ManyMemoryTests(AttemptCase, MemoryCase):
+    servers = tuple(f"s{number}:80" for number in range(400))
+
+    def test_hundreds_that_cannot_be_reached(self) -> None:
+        """One after the other, not one within the other."""
+        for each in self.servers:
+            self.assertTrue(each)
+        self.start(line="$status $retries")
+        client = self.client()
+        client.says(GET)
+        while self.attempts:
+            self.refuse()
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assert_log("502 399")
+
+
+class SettingsTests(SynchronousTestCase):
+    def test_by_default_errors_and_timeouts(self) -> None:
+        self.assertEqual(NextUpstream(), after("error", "timeout"))
+
+    def test_off(self) -> None:
+        self.assertEqual(after("off"), after())
+
+    def test_words_that_are_none(self) -> None:
+        for words in (("errors",), ("error", "off"), ("http_501",)):
+            error = self.assertRaises(BadConfiguration, after, *words)
+            self.assertIn("next_upstream", str(error))
+
+    def test_what_the_client_is_told(self) -> None:
+        told = {each.value: each.status for each in Setback}
+        self.assertEqual(
+            [told["error"], told["timeout"], told["invalid_header"], told["http_429"]], [502, 504, 502, 429]
+        )
+
+    def test_what_speaks_against_a_server(self) -> None:
+        innocent = [each.value for each in Setback if not each.is_failure]
+        self.assertEqual(innocent, ["http_403", "http_404"])
+
+
+class ConditionMemoryTests(ConditionRules, MemoryCase):
+    pass
+
+
+class ConditionSocketTests(ConditionRules, SocketCase):
+    pass
+
+
+class LimitMemoryTests(LimitRules, MemoryCase):
+    pass
+
+
+class LimitSocketTests(LimitRules, SocketCase):
+    pass
+
+
+class HealthMemoryTests(HealthRules, MemoryCase):
+    pass
+
+
+class HealthSocketTests(HealthRules, SocketCase):
+    pass
+
+
+class QueueMemoryTests(QueueRules, MemoryCase):
+    pass
+
+
+class QueueSocketTests(QueueRules, SocketCase):
+    pass
+
+
+class FullServerMemoryTests(FullServerRules, MemoryCase):
+    pass
+
+
+class FullServerSocketTests(FullServerRules, SocketCase):
+    pass
+
+
+del AttemptCase, ConditionRules, LimitRules, HealthRules, QueueRules, FullServerRules

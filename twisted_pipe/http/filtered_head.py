@@ -1,0 +1,53 @@
+"""The head of a request as message filters want it. The client's own is not touched: its next request may be read by it."""
+
+from __future__ import annotations
+
+import copy
+
+from twisted_pipe.http.fields import FieldKind, kinds_of
+from twisted_pipe.http.message import Framing, RequestHead
+from twisted_pipe.http.target import check_host, normal_path
+from twisted_pipe.messages.request import RequestMessage
+
+__all__ = ["body_length", "filtered_head", "shown_fields"]
+
+_FORWARDED = int(FieldKind.FORWARDED)
+
+
+def shown_fields(head: RequestHead) -> list[bytes]:
+    """The end-to-end fields of C{head}, as message filters see them: C{Host} first, if it was named."""
+    return [b"Host: " + head.host_value, *head.lines] if head.host_value else head.lines
+
+
+def body_length(head: RequestHead) -> int | None:
+    """Bytes of the body that is announced, None if that is not said."""
+    return None if head.framing is Framing.CHUNKED else head.length
+
+
+def filtered_head(head: RequestHead, message: RequestMessage) -> RequestHead:
+    """
+    C{head} with the target and the fields of C{message}.
+
+    What the log says of a request (its first line, the user, C{Referer}, C{User-Agent}) stays what the client has sent, and so does
+    what frames its body.
+
+    @raise ValueError: the target's path, or C{Host}, cannot be.
+    """
+    found = copy.copy(head)
+    found.asked = head.asked or head
+    found.block = found.forwarded = b""
+    found.forwarded_by = None
+    if message.target != head.origin_target:
+        normal_path(message.path)
+        found.origin_target, found.path, found.query = message.target, message.path, message.query
+    lines = message.headers.lines
+    hosts = message.headers.get_all(b"host")
+    if len(hosts) > 1:
+        raise ValueError("there are several Host")
+    found.host_value = hosts[0] if hosts else b""
+    check_host(found.host_value)
+    found.lines = [line for line in lines if line[:5].lower() != b"host:"]
+    ours = set(head.lines)
+    found.all_lines = [*(line for line in head.all_lines if line not in ours and line[:5].lower() != b"host:"), *lines]
+    found.has_forwarded = _FORWARDED in kinds_of(found.lines)
+    return found
