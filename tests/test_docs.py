@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import trustme
 from twisted.internet.defer import succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,6 +20,7 @@ from twisted_pipe.service.config.compile import compile_file
 from twisted_pipe.testing import FilterHarness
 
 ROOT = Path(__file__).parent.parent
+CERTIFICATE = trustme.CA().issue_cert("example.org")
 
 
 def listings(page: str) -> list[str]:
@@ -46,6 +48,8 @@ class ListingTests(SynchronousTestCase):
                 folder = Path(self.mktemp())
                 folder.mkdir()
                 (folder / "pipe.toml").write_text(listing)
+                for name in set(re.findall(r'"([\w.-]+\.pem)"', listing)):
+                    (folder / name).write_bytes(CERTIFICATE.private_key_and_cert_chain_pem.bytes())
                 configuration = compile_file(str(folder / "pipe.toml"), MemoryReactorClock())
                 self.assertTrue(configuration.servers, page.name)
                 found += 1

@@ -22,7 +22,8 @@ from twisted.internet.threads import deferToThread
 from twisted_pipe.limits import DEFAULT_LIMITS
 
 GIB = 1024 * MIB
-SETTINGS = 'client_send_timeout = "5s"'
+#: Longer than a busy disk takes for 1 GiB.
+SETTINGS = 'client_send_timeout = "20s"'
 ROUTES = """
 [[servers.routes]]
 prefix = "/streamed/"

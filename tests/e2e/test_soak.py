@@ -109,8 +109,8 @@ async def test_soak(start_pipe: Start, peers: Peers) -> None:
         for pipe, most in zip(pipes, descriptors, strict=True):
             # a session whose upstream has ended waits for its silent client for --lingering-timeout, 5 s
             await deferToThread(wait_until, lambda pipe=pipe, most=most: at_rest(pipe, most), 15, "coming to rest")
-        # a slow disk has started --temp-file-threads, 2; they stay for the next time
-        assert all(threads(pid) in (before, before + 2) for pid, before in zip(pids, base, strict=True))
+        # a slow disk has started some of --temp-file-threads, 2; they stay for the next time
+        assert all(0 <= threads(pid) - before <= 2 for pid, before in zip(pids, base, strict=True))
         time.sleep(0.2)
         memory.append([anonymous_memory(pid) for pid in pids])
     before, first, second = memory

@@ -6,11 +6,12 @@ import datetime
 import hashlib
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest_twisted
-from conftest import MIB, Origin, Running
+from conftest import MIB, Origin, Running, free_port, peer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -62,4 +63,20 @@ async def test_tls_listener(origin: Origin, start_pipe: Start, tmp_path: Path) -
     for _ in range(3):
         body = await deferToThread(fetch, port, "8m")
         assert hashlib.md5(body, usedforsecurity=False).hexdigest() == expected
+    assert pipe.process.poll() is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_clients_that_offer_alpn(origin: Origin, start_pipe: Start, tmp_path: Path) -> None:
+    """As every browser and curl do: h2 and http/1.1."""
+    expected = origin.file("8m", 8 * MIB)
+    pem = certificate(tmp_path / "both.pem")
+    port = free_port()
+    listen = f"ssl:{port}:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
+    pipe = start_pipe("--listen", listen, "--protocol=http", "--upstream", f"http://127.0.0.1:{origin.port}")
+    command = [peer("curl"), "-skv", "-m", "20", f"https://127.0.0.1:{port}/8m"]
+    done = await deferToThread(subprocess.run, command, capture_output=True, timeout=30)
+    assert hashlib.md5(done.stdout, usedforsecurity=False).hexdigest() == expected, done.stderr
+    assert b"offers h2,http/1.1" in done.stderr
+    assert b"ALPN: server accepted http/1.1" in done.stderr
     assert pipe.process.poll() is None
