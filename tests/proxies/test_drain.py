@@ -187,6 +187,78 @@ class IgnoredRules(HttpCase):
         self.assert_idle(0, clients=0)
 
 
+class PlaceRules(HttpCase):
+    """With C{ignore_client_abort} the server is as busy as before: what C{max_conns} bounds is not the clients."""
+
+    settings = attrs.evolve(SETTINGS, ignore_client_abort=True)
+
+    def lost(self, first: bytes) -> tuple[Any, Any]:
+        """The origin of a client that went when C{first} had come, and a client that waits for the same server."""
+        self.parameters = {"max_conns": 1}
+        client, origin = self.both()
+        if first:
+            origin.says(first)
+            client.gets()
+        client.break_off()
+        other = self.client()
+        other.says(request("GET", "/other"))
+        self.settle()
+        self.assertEqual((self.group.peers[0].active, self.group.statistics().waiting), (1, 1))
+        return origin, other
+
+    def assert_next(self, origin: Any, other: Any) -> None:
+        self.settle()
+        self.assertEqual(self.group.statistics().waiting, 0)
+        self.assertEqual(origin.gets(), request("GET", "/other"))
+        origin.says(response(b"hi"))
+        self.assertEqual(other.gets(), response(b"hi"))
+        self.assert_idle(1)
+
+    def give_back(self, came: int) -> None:
+        """The client goes when so many bytes have come. Who waits finds the connection."""
+        answer = response(LONG)
+        origin, other = self.lost(answer[:came])
+        origin.says(answer[came:])
+        self.assert_next(origin, other)
+        self.assertEqual(self.upstream.statistics().opened, 1)
+
+    def test_before_the_response(self) -> None:
+        self.give_back(0)
+
+    def test_in_its_head(self) -> None:
+        self.give_back(10)
+
+    def test_in_its_body(self) -> None:
+        self.give_back(1000)
+
+    def test_chunks(self) -> None:
+        origin, other = self.lost(response(b"3\r\nabc\r\n", CHUNKED, length=False))
+        origin.says(chunks(LONG))
+        self.assert_next(origin, other)
+
+    def test_an_origin_that_closes(self) -> None:
+        origin, other = self.lost(response(LONG)[:1000])
+        origin.close()
+        self.assert_next(self.origin(), other)
+
+    def test_an_origin_that_breaks_off(self) -> None:
+        origin, other = self.lost(b"")
+        origin.break_off()
+        self.assert_next(self.origin(), other)
+
+    def test_a_response_that_is_wrong(self) -> None:
+        origin, other = self.lost(b"")
+        origin.says(b"nonsense\r\n\r\n")
+        self.assert_next(self.origin(), other)
+
+    def test_an_origin_that_says_nothing(self) -> None:
+        _, other = self.lost(b"")
+        self.advance(59.9)
+        self.assertEqual((self.group.peers[0].active, self.group.statistics().waiting), (1, 1))
+        self.advance(0.2)
+        self.assert_next(self.origin(), other)
+
+
 class AbortMemoryTests(AbortRules, MemoryCase):
     pass
 
@@ -236,4 +308,18 @@ class IgnoredSocketTests(IgnoredRules, SocketCase):
         self.assert_received(origin)
 
 
-del AbortRules, IgnoredRules
+class PlaceMemoryTests(PlaceRules, MemoryCase):
+    def test_it_is_released_once(self) -> None:
+        client, origin = self.both()
+        client.break_off()
+        drain = origin.protocol.reader.user
+        origin.break_off()
+        drain.upstream_lost("again")
+        self.assertEqual(self.group.peers[0].active, 0)
+
+
+class PlaceSocketTests(PlaceRules, SocketCase):
+    pass
+
+
+del AbortRules, IgnoredRules, PlaceRules

@@ -129,6 +129,18 @@ class SearchTests(SynchronousTestCase):
         self.endpoints[2].open()
         self.assertEqual(self.told, ["c"])
 
+    def test_who_waits_does_not_get_a_server_that_has_just_failed(self) -> None:
+        self.group = self.make_group(max_conns=1)
+        self.begin()
+        peers = [self.group.pick(), self.group.pick()]
+        waiting: list[Any] = []
+        self.group.wait().addCallback(waiting.append)
+        self.endpoints[0].refuse()
+        self.assertEqual((waiting, self.active), ([], [0, 1, 1]))
+        assert peers[0] is not None
+        self.group.release(peers[0])
+        self.assertEqual(waiting, [peers[0]])
+
     def test_nobody_may_wait(self) -> None:
         self.group = self.make_group(max_conns=1)
         for _ in range(3):

@@ -390,6 +390,100 @@ class ReplaceTests(GroupCase):
         group.replace(group.servers[:2])
         self.assertEqual(group.peers, kept[:2])
 
+    def test_nobody_is_served_before_all_were_announced(self) -> None:
+        """As long as their health checks have not spoken, servers are not asked: those that wait get none of them."""
+        group = UpstreamGroup([], name="app", clock=self.clock)
+        group.expect(True)
+        group.on_added(lambda peer: group.mark(peer, False, "not checked yet"))
+        got: list[Peer] = []
+        group.wait().addCallback(got.append)
+        group.replace(servers(3))
+        self.assertEqual((got, self.states(group)), ([], ["unhealthy"] * 3))
+        group.mark(group.peers[1], True)
+        self.assertEqual(names(got), "b")
+
+    def test_those_that_wait_are_served_by_who_comes(self) -> None:
+        group = self.group(1, max_conns=1)
+        picks(group, 1)
+        got: list[Peer] = []
+        group.wait().addCallback(got.append)
+        group.replace(servers(2, max_conns=1))
+        self.assertEqual(names(got), "b")
+
+    def test_who_announces_may_fail(self) -> None:
+        """It is told, and does not keep those that wait from being served for ever."""
+        group = self.group(1, max_conns=1)
+        (a,) = group.peers
+        picks(group, 1)
+        got: list[Peer] = []
+        group.wait().addCallback(got.append)
+        group.on_added(lambda peer: 1 / 0)
+        self.assertRaises(ZeroDivisionError, group.replace, servers(2, max_conns=1))
+        group.release(a)
+        self.assertEqual(len(got), 1)
+
+    def test_who_rests_is_asked_when_the_last_one_that_is_up_goes(self) -> None:
+        for count in (2, 3):
+            group = self.group(*[1] * count)
+            *resting, last = group.peers
+            for peer in resting:
+                group.failed(peer)
+            group.replace([peer.server for peer in resting])
+            self.assertEqual(self.states(group), ["up"] * (count - 1))
+            self.assertEqual(sum("no server is up" in said for said in self.said()), 0)
+            self.assertEqual((last.state, self.clock.getDelayedCalls()), (PeerState.REMOVED, []))
+
+    def test_who_rests_is_asked_when_the_last_one_that_is_up_is_taken_down(self) -> None:
+        group = self.group(1, 1)
+        a, b = group.peers
+        group.failed(a)
+        group.replace([a.server, attrs.evolve(b.server, down=True)])
+        self.assertEqual(self.states(group), ["up", "down"])
+
+    def test_those_that_wait_get_who_rests(self) -> None:
+        group = self.group(1, 1, max_conns=1)
+        a, _ = group.peers
+        group.failed(a)
+        picks(group, 1)
+        got: list[Peer] = []
+        group.wait().addCallback(got.append)
+        group.replace([a.server])
+        self.assertEqual(got, [a])
+
+    def test_who_rests_is_asked_so_once(self) -> None:
+        """It was asked already when the last one had failed, and has done nothing well since."""
+        group = self.group(1, 1, 1)
+        a, b, c = group.peers
+        for peer in (a, b, c, a, b):
+            group.failed(peer)
+        self.assertEqual(self.states(group), ["resting", "resting", "up"])
+        group.replace([a.server, b.server])
+        self.assertEqual((self.states(group), picks(group, 1)), (["resting"] * 2, "-"))
+
+    def test_the_only_server_is_never_out(self) -> None:
+        """Whether it rests, is on trial, or is being tried, and though it has been spared already."""
+        for seconds, tried in ((0, 0), (10, 0), (10, 2)):
+            group = self.group(1, 1)
+            a, b = group.peers
+            for peer in (b, a, b, a):
+                group.failed(peer)
+            self.clock.advance(seconds)
+            picks(group, tried)
+            group.replace([a.server])
+            self.assertEqual((self.states(group), picks(group, 2)), (["up"], "aa"))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            group.failed(a)
+            self.assertEqual(self.states(group), ["up"])
+
+    def test_the_only_server_may_be_unhealthy_or_down(self) -> None:
+        group = self.group(1, 1)
+        a, _ = group.peers
+        group.mark(a, False)
+        group.replace([a.server])
+        self.assertEqual(self.states(group), ["unhealthy"])
+        group.replace([attrs.evolve(a.server, down=True)])
+        self.assertEqual(self.states(group), ["down"])
+
 
 class StatisticsTests(GroupCase):
     def test_all(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+import attrs
 from twisted.logger import LogLevel
 
 from tests.upstream.balancing import names, picks, servers
@@ -155,6 +157,83 @@ class TrialTests(GroupCase):
         self.clock.advance(10)
         self.assertEqual(a.active, 2)
         self.assertEqual(Counter(picks(group, 5)), {"a": 1, "b": 4})
+
+    def test_old_sessions_that_end_do_not_end_the_trial(self) -> None:
+        """What it has from before says nothing of how it is now: there is no second trial at each of their ends."""
+        group = self.group(1, 1)
+        a, _ = group.peers
+        picks(group, 8)
+        group.failed(a)
+        self.clock.advance(10)
+        self.assertEqual(Counter(picks(group, 3)), {"a": 1, "b": 2})
+        for _ in range(3):
+            group.release(a)
+            self.assertEqual(picks(group, 2), "bb")
+        self.assertEqual(a.active, 2)
+
+    def test_nobody_says_how_it_went_beside_what_it_has_from_before(self) -> None:
+        """Which of them was the trial is not known, so another one may show after C{fail_timeout}."""
+        group = self.group(1, 1)
+        a, _ = group.peers
+        picks(group, 4)
+        group.failed(a)
+        self.clock.advance(10)
+        picks(group, 2)
+        group.release(a)
+        self.clock.advance(9.9)
+        self.assertEqual(picks(group, 2), "bb")
+        self.clock.advance(0.1)
+        self.assertEqual(Counter(picks(group, 10)), {"a": 1, "b": 9})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_last_one_is_over(self) -> None:
+        """Then the trial is, too, and nobody waits for the time to pass."""
+        group = self.group(1, 1)
+        a, _ = group.peers
+        picks(group, 4)
+        group.failed(a)
+        self.clock.advance(10)
+        picks(group, 2)
+        for _ in range(3):
+            group.release(a)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(Counter(picks(group, 10)), {"a": 1, "b": 9})
+
+    def test_nothing_is_left_of_a_trial(self) -> None:
+        """Whatever ends it while it is not known whether it is over."""
+        ends: list[Callable[[UpstreamGroup, Peer], object]] = [
+            lambda group, a: group.succeeded(a),
+            lambda group, a: group.mark(a, False),
+            lambda group, a: group.mark(a, False) or group.mark(a, True),  # type: ignore[func-returns-value]
+            lambda group, a: group.replace(group.servers[1:]),
+            lambda group, a: group.replace(group.servers[:1]),
+            lambda group, a: group.replace([attrs.evolve(each, down=True) for each in group.servers]),
+            lambda group, a: group.stop(),
+        ]
+        for number, end in enumerate(ends):
+            group = self.group(1, 1)
+            a, _ = group.peers
+            picks(group, 6)
+            group.failed(a)
+            self.clock.advance(10)
+            picks(group, 2)
+            group.release(a)
+            self.assertEqual(len(self.clock.getDelayedCalls()), 1, number)
+            end(group, a)
+            group.release(a)
+            self.assertEqual(self.clock.getDelayedCalls(), [], number)
+
+    def test_after_the_service_has_stopped(self) -> None:
+        """Sessions go on: how they end is of no use to anybody."""
+        group = self.group(1, 1, slow_start=5)
+        a, b = group.peers
+        picks(group, 4)
+        group.failed(a)
+        group.stop()
+        group.failed(b)
+        group.mark(a, False)
+        group.mark(a, True)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_not_more_than_max_conns(self) -> None:
         group = self.group(1, 1, max_conns=2)

@@ -5,6 +5,7 @@ server is not disturbed, and dropped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted_pipe.http.chunked import ChunkedDecoder
@@ -20,12 +21,13 @@ _PATIENCE = 60.0  # seconds without a byte
 
 
 class Drain:
-    """An C{UpstreamUser}."""
+    """An C{UpstreamUser}. As long as it goes on the server is as busy as with any other request."""
 
     def __init__(
         self,
         connection: UpstreamConnection,
         response: ResponseHead | None,
+        release: Callable[[], object],
         left: int = 0,
         decoder: ChunkedDecoder | None = None,
         method: bytes = b"GET",
@@ -33,6 +35,7 @@ class Drain:
     ) -> None:
         """
         @param response: its head, None if that has yet to come.
+        @param release: called once, at the end, however it comes: the server's place is free.
         @param left: bytes of a body of known length that have yet to come.
         @param decoder: of a chunked one, as far as it got.
         @param method: of the request.
@@ -40,12 +43,13 @@ class Drain:
         """
         self._connection = connection
         self._response = response
+        self._release: Callable[[], object] | None = release
         self._left = left
         self._decoder = decoder
         self._method = method
         self._buffer = begun
         clock = connection.upstream.clock
-        self._deadline = Deadline(clock, _PATIENCE, connection.abort)
+        self._deadline = Deadline(clock, _PATIENCE, self._give_up)
         self._deadline.restart(clock.seconds())
         connection.user = self
         connection.listen()
@@ -71,8 +75,8 @@ class Drain:
         """Not called: the request was sent."""
 
     def upstream_lost(self, why: str) -> None:
-        """The server broke off; nobody is there to be told."""
-        self._deadline.cancel()
+        """The server broke off; nobody else is there to be told."""
+        self._leave()
 
     def upstream_received(self, data: bytes | memoryview, now: float) -> None:
         """More of it, or its end."""
@@ -122,11 +126,21 @@ class Drain:
                 self._end(response.keep_alive and self._left == 0)
 
     def _end(self, reusable: bool) -> None:
-        self._deadline.cancel()
         connection = self._connection
-        if connection.user is not self:
-            return
-        if reusable:
-            connection.upstream.give_back(connection, connection.upstream.clock.seconds())
-        else:
-            connection.close()
+        if connection.user is self:
+            if reusable:
+                connection.upstream.give_back(connection, connection.upstream.clock.seconds())
+            else:
+                connection.close()
+        self._leave()
+
+    def _give_up(self) -> None:
+        self._connection.abort()
+        self._leave()
+
+    def _leave(self) -> None:
+        """The connection is somebody else's, or gone. Whoever waits for the server finds it."""
+        self._deadline.cancel()
+        release, self._release = self._release, None
+        if release is not None:
+            release()

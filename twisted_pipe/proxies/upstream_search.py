@@ -121,7 +121,7 @@ class UpstreamSearch:
             waiting.cancel()
         if self._connecting is not None:
             self._connecting.cancel()
-            self._leave()
+            self._group.release(self._leave())
 
     # timeouts: the owner's watch asks
 
@@ -175,14 +175,14 @@ class UpstreamSearch:
             self._ask(self._refusal)
 
     def _opened(self, wire: Wire) -> None:
-        peer, self.peer, self._connecting = self.peer, None, None
-        assert peer is not None
+        peer = self._leave()
         self._group.succeeded(peer)
         self._found(wire, peer)
 
     def _refused(self, why: str) -> None:
         peer = self._leave()
         self._group.failed(peer, why)
+        self._group.release(peer)  # then only: who waits for a place does not get one there
         self._tried.append(peer)
         self._refusal = f"upstream {peer.name} cannot be reached: {why}"
         if not self._beginning:
@@ -200,8 +200,7 @@ class UpstreamSearch:
             self._failed(why or f"upstream {self._group.name}: {failure.getErrorMessage()}")
 
     def _leave(self) -> Peer:
-        """The server that was being asked is none of ours any more."""
+        """The server that was being asked, which is not any more; it has yet to be released, or to be passed on."""
         peer, self.peer, self._connecting = self.peer, None, None
         assert peer is not None
-        self._group.release(peer)
         return peer

@@ -237,15 +237,24 @@ class UpstreamGroup:
             peer.stop_timer()
             peer.become(PeerState.REMOVED)
         self._build()
-        for peer in removed:
-            for tell in self._on_removed:
-                tell(peer)
-        for peer in self.peers:
-            if peer not in kept:
-                for tell in self._on_added:
-                    tell(peer)
+        self._announce(removed, [peer for peer in self.peers if peer not in kept])
+        if not self.live:
+            self._health.spare(self.peers, None)
         self._tell_life()
         self._serve_or_refuse()
+
+    def _announce(self, removed: Iterable[Peer], added: Iterable[Peer]) -> None:
+        """Tell of these. Nobody is served meanwhile: he would get one of which it was not told yet."""
+        serving, self._serving = self._serving, True
+        try:
+            for peer in removed:
+                for tell in self._on_removed:
+                    tell(peer)
+            for peer in added:
+                for tell in self._on_added:
+                    tell(peer)
+        finally:
+            self._serving = serving
 
     def expect(self, expecting: bool, absent: str = "") -> None:
         """
@@ -267,8 +276,7 @@ class UpstreamGroup:
 
     def stop(self) -> None:
         """The service stops: nobody waits any more, and nothing is done later."""
-        for peer in self.peers:
-            peer.stop_timer()
+        self._health.stop(self.peers)
         self._line.refuse("the service stops", lambda waiter: True)
 
     def statistics(self) -> UpstreamStatistics:
@@ -311,7 +319,7 @@ class UpstreamGroup:
     def _freed(self, peer: Peer) -> None:
         """C{peer} was full, or is not to be asked."""
         if peer.state is PeerState.TRIED:
-            peer.become(PeerState.TRIAL)  # nobody has said how it went
+            self._health.trial_perhaps_over(peer)  # nobody has said how it went
         else:
             peer.settle()
         if peer.available and len(self._line):

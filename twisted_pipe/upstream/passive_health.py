@@ -7,16 +7,21 @@ show how it is. In a group of one server all this does not happen: there is nobo
 Unlike nginx's, a rest is cut short if no other server is up: where servers are restarted one after the other, all of them would
 rest at some time though most of them are well. That is done once for each; a server that fails again before it has done anything
 well rests its time, and when all do, there is nobody to ask.
+
+A trial is one request of several, perhaps, and which of them is not known. So it is over, without having shown anything, when the
+last of them is; if a server always has others, C{fail_timeout} after the end of any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted_pipe.upstream.peer import FULL_SHARE, Peer, PeerState
 
 __all__ = ["PassiveHealth"]
+
+_SUSPECT = (PeerState.RESTING, PeerState.TRIAL)
 
 
 class PassiveHealth:
@@ -30,6 +35,13 @@ class PassiveHealth:
     def __init__(self, clock: Any, changed: Callable[[Peer, PeerState], object]) -> None:
         self.clock = clock
         self.changed = changed
+        self._stopped = False
+
+    def stop(self, peers: Sequence[Peer]) -> None:
+        """The service stops: nothing is done later to any of C{peers}."""
+        self._stopped = True
+        for peer in peers:
+            peer.stop_timer()
 
     def failed(self, peer: Peer) -> None:
         """An attempt at C{peer} failed."""
@@ -63,11 +75,16 @@ class PassiveHealth:
         peer.become(state)
         self.changed(peer, was)
 
-    def spare(self, peers: Iterable[Peer], last: Peer) -> None:
-        """None but C{last} was up, and it is not any more: those that rest and have not been spared yet are up again, perhaps."""
-        for peer in [each for each in peers if each is not last and not each.spared]:
+    def spare(self, peers: Sequence[Peer], last: Peer | None) -> None:
+        """
+        No server is up any more: those that rest and have not been spared yet are up again, perhaps. An only one always is.
+
+        @param last: was up until now, and rests; None if that is not of the group any more.
+        """
+        alone = len(peers) == 1
+        for peer in [each for each in peers if each is not last and (alone or not each.spared)]:
             was = peer.state
-            if was in (PeerState.RESTING, PeerState.TRIAL):
+            if was in _SUSPECT or (alone and was is PeerState.TRIED):
                 peer.stop_timer()
                 peer.spared = True
                 peer.become(PeerState.UP)
@@ -78,14 +95,27 @@ class PassiveHealth:
         peer.stop_timer()
         peer.share = FULL_SHARE
         peer.failures.clear()
-        peer.timer = self.clock.callLater(peer.server.fail_timeout, self._rested, peer)
+        self._later(peer, peer.server.fail_timeout, self._begin_trial)
         peer.become(PeerState.RESTING)
         self.changed(peer, was)
 
-    def _rested(self, peer: Peer) -> None:
+    def _begin_trial(self, peer: Peer) -> None:
+        was = peer.state
         peer.timer = None
         peer.become(PeerState.TRIAL)
-        self.changed(peer, PeerState.RESTING)
+        self.changed(peer, was)
+
+    def trial_perhaps_over(self, peer: Peer) -> None:
+        """C{peer} is being tried, and one of its requests is over."""
+        if not peer.active:
+            peer.stop_timer()
+            peer.become(PeerState.TRIAL)
+        elif peer.timer is None:
+            self._later(peer, peer.server.fail_timeout, self._begin_trial)
+
+    def _later(self, peer: Peer, seconds: float, call: Callable[[Peer], None]) -> None:
+        if not self._stopped:
+            peer.timer = self.clock.callLater(seconds, call, peer)
 
     # slow start (nginx C{slow_start}): a tenth of the weight more at each tenth of the time
 
@@ -95,7 +125,7 @@ class PassiveHealth:
             self._next_share(peer)
 
     def _next_share(self, peer: Peer) -> None:
-        peer.timer = self.clock.callLater(peer.server.slow_start / FULL_SHARE, self._grow, peer)
+        self._later(peer, peer.server.slow_start / FULL_SHARE, self._grow)
 
     def _grow(self, peer: Peer) -> None:
         peer.timer = None

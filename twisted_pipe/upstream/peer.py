@@ -81,7 +81,7 @@ class Peer:
     @ivar picked: how often it was chosen.
     @ivar failed: how many of these attempts failed.
     @ivar failures: when the last of them failed, at most C{max_fails}.
-    @ivar timer: for the end of its rest, or the next step of its slow start.
+    @ivar timer: for the end of its rest, of a trial that nobody has told the end of, or the next step of its slow start.
     """
 
     __slots__ = (
