@@ -159,6 +159,16 @@ class ReceivingTests(TlsCase):
         self.engine.settle()
         self.assertRaises(ConnectionResetError, ours.recv_into, memoryview(bytearray(10)))
 
+    def test_nothing_of_it_is_left_for_others(self) -> None:
+        """OpenSSL before version 4 takes what stands in its queue for the error of whoever asks next."""
+        if tls_calls.lib is None:
+            self.skipTest("pyOpenSSL offers no way")
+        ours, peer = self.pair(tcp=True)
+        peer.break_off()
+        self.engine.settle()
+        self.assertRaises(OSError, ours.socket.send, bytes(100_000))
+        self.assertEqual(tls_calls.lib.ERR_peek_error(), 0)
+
     def test_nonsense(self) -> None:
         """And bytes before it, which count."""
         ours, peer = self.pair()

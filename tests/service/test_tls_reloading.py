@@ -102,6 +102,21 @@ class ReloadingTests(TlsCase):
         self.certificate("another.example", file="other.example.pem")
         self.assertEqual(self.looks(), [f"TLS: loaded anew: {other.certificate}"])
 
+    def test_whatever_a_library_raises_keeps_nobody_else_from_being_loaded(self) -> None:
+        def load() -> Any:
+            raise ValueError("Invalid key")
+
+        self.tls.load = load  # type: ignore[method-assign]
+        self.write("it.pem", b"oops")
+        self.assertEqual(self.looks(), [])
+        self.assertEqual(
+            self.looks(),
+            [f"TLS: {self.files.certificate}: ValueError: Invalid key; what was loaded before stays in use"],
+        )
+        del self.tls.load  # type: ignore[method-assign]
+        self.certificate("b.example", file="it.pem")
+        self.assertEqual(self.looks(), [f"TLS: loaded anew: {self.files.certificate}"])
+
     def test_not_after_the_stop(self) -> None:
         self.reloading.stop()
         self.reloading.stop()

@@ -7,7 +7,7 @@ import os
 from unittest import skipIf
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.tls.case import TlsCase, authority, crl_of, key_pem
 from twisted_pipe.errors import BadConfiguration
@@ -54,6 +54,17 @@ class CertificateFileTests(TlsCase):
     def test_der(self) -> None:
         der = x509.load_pem_x509_certificate(self.pem).public_bytes(Encoding.DER)
         self.assertIn("openssl x509 -inform der", self.bad(der)[1])
+
+    def test_a_damaged_public_key(self) -> None:
+        """The certificate can be read; its key is read when it is asked for."""
+        whole = x509.load_pem_x509_certificate(self.pem)
+        point = whole.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        der = bytearray(whole.public_bytes(Encoding.DER))
+        der[der.index(point) + 10] ^= 1
+        damaged = x509.load_der_x509_certificate(bytes(der)).public_bytes(Encoding.PEM)
+        name, said = self.bad(damaged + self.key)
+        self.assertEqual(name, "certificate")
+        self.assertIn("cannot be used: ", said)
 
     def test_a_damaged_certificate(self) -> None:
         name, said = self.bad(self.pem.replace(self.pem[100:140], b"A" * 40) + self.key)

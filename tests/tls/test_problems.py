@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from OpenSSL import SSL
 from OpenSSL.SSL import X509VerificationCodes as Codes
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.errors import PipeError
+from twisted_pipe.proxies.proxy_header_out import _common_names
+from twisted_pipe.tls.facts import TlsFacts
 from twisted_pipe.tls.problems import PLAIN_HTTP_ANSWER, TlsRefused, explain, is_plain_http, verification_problem
+
+
+class Unreadable:
+    """A certificate whose names are T61Strings in Latin-1."""
+
+    def to_cryptography(self) -> Unreadable:
+        return self
+
+    @property
+    def subject(self) -> Any:
+        raise ValueError("error parsing asn1 value: ParseError { kind: InvalidValue }")
+
+    issuer = subject
 
 
 def said_by_openssl(*reasons: str) -> SSL.Error:
@@ -64,3 +81,15 @@ class ExplainTests(SynchronousTestCase):
     def test_verification(self) -> None:
         self.assertEqual(verification_problem(Codes.ERR_CERT_HAS_EXPIRED), "its certificate has expired")
         self.assertIn("OpenSSL error 9999", verification_problem(9999))
+
+    def test_a_subject_that_only_openssl_can_read(self) -> None:
+        said = verification_problem(Codes.ERR_CERT_HAS_EXPIRED, Unreadable())  # type: ignore[arg-type]
+        self.assertEqual(said, "its certificate has expired (a subject that cannot be read)")
+        facts = TlsFacts(None)  # type: ignore[arg-type]
+        facts.certificate = Unreadable()  # type: ignore[assignment]
+        self.assertEqual((facts.client_subject, facts.client_issuer), ("?", "?"))
+        self.assertEqual(_common_names(Unreadable()), [])  # type: ignore[arg-type]
+
+    def test_nothing_that_would_move_a_cursor(self) -> None:
+        """A client that nobody knows has said it."""
+        self.assertEqual(explain(TlsRefused("it is \x1b[2J called\x07 Ren\xe9")), "it is \\x1b[2J called\\x07 Ren\xe9")

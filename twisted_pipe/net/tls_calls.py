@@ -21,7 +21,7 @@ try:
 except ImportError:  # it has no such insides
     ffi = lib = None
 
-__all__ = ["TlsCalls", "calls_of"]
+__all__ = ["TlsCalls", "calls_of", "forget_errors"]
 
 _SIZE = 68 * 1024  # bytes of the largest read that is copied
 
@@ -42,6 +42,15 @@ class TlsCalls(Protocol):
 def calls_of(connection: SSL.Connection) -> TlsCalls:
     """Those of C{connection}, in the reactor's thread only."""
     return _Direct(connection) if _known(connection) else connection
+
+
+def forget_errors() -> None:
+    """
+    To be called when an error has been handled: pyOpenSSL leaves what a failed system call has put in OpenSSL's queue, and OpenSSL
+    before version 4 takes that for the next connection's.
+    """
+    if lib is not None:
+        lib.ERR_clear_error()
 
 
 def _known(connection: SSL.Connection) -> bool:

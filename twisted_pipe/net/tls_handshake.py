@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from OpenSSL import SSL
 from twisted.python.failure import Failure
 
+from twisted_pipe.net.tls_calls import forget_errors
 from twisted_pipe.net.tls_stream import CUT_OFF, why_broken
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class TlsHandshake:
             sock.writable = False
             sock.writing = True
         except Exception as error:  # OpenSSL's, or raised by a callback of its context
+            forget_errors()
             self._refuse(self._explain(error))
         else:
             self._leave()

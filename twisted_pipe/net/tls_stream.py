@@ -32,7 +32,7 @@ from OpenSSL import SSL
 
 from twisted_pipe.interfaces import BytesLike
 from twisted_pipe.net.edge import MOST_CALLS
-from twisted_pipe.net.tls_calls import calls_of
+from twisted_pipe.net.tls_calls import calls_of, forget_errors
 
 __all__ = ["CUT_OFF", "RECORD", "StreamOwner", "TlsStream", "why_broken"]
 
@@ -328,6 +328,7 @@ class TlsStream:
 
     def _broke(self, error: SSL.Error) -> OSError:
         """OpenSSL must not be called any more."""
+        forget_errors()
         found = why_broken(error)
         self.give_up(found)
         return found
@@ -372,7 +373,7 @@ def why_broken(error: SSL.Error) -> OSError:
         number = error.args[0]
         if number <= 0:
             return OSError(ECONNRESET, CUT_OFF)
-        # OpenSSL does not go on after one, so it is not ENOBUFS, after which others try again
-        return OSError(ENOMEM if number == ENOBUFS else number, os.strerror(number))
+        # OpenSSL does not go on after one, so it is none after which others try again
+        return OSError(ENOMEM if number in (ENOBUFS, EAGAIN) else number, os.strerror(number))
     reasons = [reason for _, _, reason in error.args[0]] if error.args else []
     return OSError(EPROTO, f"TLS: {reasons[-1] if reasons else 'the connection has failed before'}")

@@ -65,6 +65,10 @@ def _of_tls(tls: TlsFacts) -> list[Tlv]:
 
 
 def _common_names(certificate: Certificate) -> list[bytes]:
-    """One at most, in UTF-8."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    """One at most, in UTF-8; none if the subject cannot be read."""
+    try:
+        subject = certificate.subject
+    except ValueError:
+        return []
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return [str(name.value).encode() for name in names[:1]]

@@ -91,6 +91,8 @@ def _load(tls: Any) -> Any:
         return tls.load() if tls.changed() else None
     except BadConfiguration as error:
         return f"{error.name} {error.value}: {error.expected}"
+    except Exception as error:  # whatever a library makes of a damaged file: the others are looked after all the same
+        return f"{', '.join(tls.files)}: {type(error).__name__}: {error}"
 
 
 def _warn(tls: Any) -> None:

@@ -51,6 +51,15 @@ def load_certificate(files: CertificateFiles) -> Certificate:
 
     @raise BadConfiguration: C{certificate} or C{key} (which C{name} says) is none, or they do not belong together.
     """
+    try:
+        return _load_certificate(files)
+    except BadConfiguration:
+        raise
+    except Exception as error:  # cryptography reads keys and extensions when they are asked for
+        raise BadConfiguration("certificate", files.certificate, f"cannot be used: {error}") from error
+
+
+def _load_certificate(files: CertificateFiles) -> Certificate:
     chain = _load_all("certificate", files.certificate, _CERTIFICATES, x509.load_pem_x509_certificate, "a certificate")
     key = _load_key(files.key_file)
     if _public(key.public_key()) != _public(chain[0].public_key()):

@@ -88,12 +88,12 @@ class TlsFacts:
     @cached_property
     def client_subject(self) -> str:
         """Whose certificate it is, as in RFC 2253, in ASCII: C{"CN=alice,O=Example"}."""
-        return "" if self.certificate is None else _distinguished(self.certificate.subject)
+        return "" if self.certificate is None else _distinguished(self.certificate, "subject")
 
     @cached_property
     def client_issuer(self) -> str:
         """Who issued it, likewise."""
-        return "" if self.certificate is None else _distinguished(self.certificate.issuer)
+        return "" if self.certificate is None else _distinguished(self.certificate, "issuer")
 
     @cached_property
     def client_serial(self) -> str:
@@ -111,8 +111,15 @@ class TlsFacts:
         return "" if self.certificate is None else self.certificate.public_bytes(Encoding.PEM).decode("ascii")
 
 
-def _distinguished(name: x509.Name) -> str:
-    """Everything that is not printable ASCII as a backslash and hexadecimal digits: it may be written to a header or a log."""
+def _distinguished(certificate: x509.Certificate, whose: str) -> str:
+    """
+    Everything that is not printable ASCII as a backslash and hexadecimal digits: it may be written to a header or a log. C{"?"} for
+    a name that OpenSSL takes and cryptography cannot read, such as a C{T61String} in Latin-1.
+    """
+    try:
+        name: x509.Name = getattr(certificate, whose)
+    except ValueError:
+        return "?"
     return re.sub(rb"[^ -~]", lambda match: b"\\%02X" % match[0][0], name.rfc4514_string().encode()).decode("ascii")
 
 

@@ -109,7 +109,11 @@ def verification_problem(code: int, certificate: X509 | None = None) -> str:
     said = _VERIFICATION.get(code, f"its certificate cannot be verified (OpenSSL error {code})")
     if certificate is None:
         return said
-    return f"{said} ({certificate.to_cryptography().subject.rfc4514_string() or 'no subject'})"
+    try:
+        subject = certificate.to_cryptography().subject.rfc4514_string()
+    except ValueError:  # OpenSSL takes names that cryptography cannot read
+        subject = "a subject that cannot be read"
+    return f"{said} ({subject or 'no subject'})"
 
 
 def explain(error: BaseException) -> str:
@@ -127,7 +131,9 @@ def explain(error: BaseException) -> str:
         return _GONE if number == -1 else f"connection lost: {text}"
     if isinstance(error, (ConnectionDone, ConnectionLost)):
         return _GONE
-    return " ".join(str(error).split()) or type(error).__name__
+    # what comes of the other side may hold anything, and is written to logs
+    said_by = " ".join(str(error).split())
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in said_by) or type(error).__name__
 
 
 def is_plain_http(error: BaseException) -> bool:

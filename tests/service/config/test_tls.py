@@ -53,6 +53,15 @@ class ServerTests(TlsConfigCase):
         for name in ("a.example", "b.example"):
             self.assertTrue(self.shown(tls, name).fine, name)
 
+    def test_requests_without_a_host_are_for_the_server_without_names(self) -> None:
+        """What it asks of its clients is asked of them: else an empty Host would go round it."""
+        nameless = self.server("b", tls='certificate = "b-both.pem"\nverify_client = "on"\nclient_ca = "ca.pem"')
+        nameless = nameless.replace('names = "b.example"\n', "")
+        tls = self.tls_of(self.server("a") + nameless)
+        self.assertIs(tls.rules_of("").verify, VerifyClient.ON)
+        for host in ("a.example", "nobody.example"):
+            self.assertIs(tls.rules_of(host).verify, VerifyClient.OFF, host)
+
     def test_the_key_may_stand_with_the_certificate(self) -> None:
         self.assertTrue(self.shown(self.tls_of(self.server("a", tls='certificate = "a-both.pem"')), "a.example").fine)
 

@@ -272,11 +272,10 @@ def _finder(tables: Sequence[HttpServerTable | StreamServerTable]) -> Callable[[
     """The place of the server that a name asks for, as the C{Host} of a request does."""
     found: SiteTable[int] = SiteTable()
     for place, table in enumerate(tables):
-        names = table.names if isinstance(table, HttpServerTable) else ()
-        if names:
+        if isinstance(table, HttpServerTable):
             with suppress(BadConfiguration):  # it has been reported
-                found.add(names, place)
-    found.add((), _UNKNOWN, default=True)
+                found.add(table.names, place)  # one without names has the empty host, as for requests
+    found.add(("~(?!)",), _UNKNOWN, default=True)  # a name that is no name
 
     def find(name: str) -> int | None:
         place = found.find(name.encode())
