@@ -56,6 +56,17 @@ class HeadersTests(SynchronousTestCase):
         self.assertEqual(self.headers.lines, [b"Host: a", b"X-A:  b "])
         self.headers.remove("not-there")
 
+    def test_remove_alike_takes_what_a_server_could_take_for_it(self) -> None:
+        lines = [b"X-User-Name: a", b"x_user-name: b", b"X_USER_NAME: c", b"XUserName: d", b"X-User: e"]
+        for name in ("X-User-Name", b"x_user_name"):
+            headers = Headers([*lines, b"A: X-User-Name: f"])
+            headers.remove_alike(name)
+            self.assertEqual(headers.lines, [b"XUserName: d", b"X-User: e", b"A: X-User-Name: f"])
+
+    def test_what_is_the_proxys_is_not_removed_so_either(self) -> None:
+        for name in ("content_length", "Transfer-Encoding", "Keep_Alive", "a b"):
+            self.assertRaises(ValueError, self.headers.remove_alike, name)
+
     def test_lines_that_are_not_changed_stay_byte_for_byte(self) -> None:
         self.headers.add("New", "z")
         self.assertIn(b"X-A:  b ", self.headers.lines)
@@ -72,6 +83,7 @@ class HeadersTests(SynchronousTestCase):
             lambda: self.headers.set("A", "b"),
             lambda: self.headers.add("A", "b"),
             lambda: self.headers.remove("A"),
+            lambda: self.headers.remove_alike("A"),
             lambda: self.headers.vary("A"),
         ):
             self.assertEqual(str(self.assertRaises(ValueError, change)), "too late")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Union
 
-__all__ = ["FieldText", "Fields", "Headers", "field_line"]
+__all__ = ["FieldText", "Fields", "Headers", "alike", "field_line", "without_alike"]
 
 #: A name or a value; text is sent as UTF-8.
 FieldText = Union[bytes, str]
@@ -24,6 +24,9 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"trailer"})
 _CONNECTION = frozenset({b"connection", b"upgrade", b"keep-alive", b"proxy-connection", b"te", b"http2-settings"})
+
+#: Lower case, and a dash for a low line.
+_ALIKE = bytes(ord("-") if byte == ord("_") else byte for byte in bytes(range(256)).lower())
 
 
 def field_line(name: FieldText, value: FieldText) -> bytes:
@@ -37,6 +40,26 @@ def field_line(name: FieldText, value: FieldText) -> bytes:
     if not _VALUE.fullmatch(text):
         raise ValueError(f"the value of {raw.decode()} has a control character: {text[:60]!r}")
     return b"%b: %b" % (raw, text)
+
+
+def alike(name: bytes) -> bytes:
+    """
+    What all names have in common that a server may take for C{name}: one that hands fields on as variables has C{HTTP_X_USER} for
+    C{X-User} and for C{X_User} (CGI, RFC 3875, section 4.1.18; so WSGI, FastCGI, PHP).
+    """
+    return name.translate(_ALIKE)
+
+
+def without_alike(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """C{lines} but for those whose names are L{alike} one of C{names}, which are what L{alike} makes of them."""
+    return [line for line in lines if line[: line.find(b":")].translate(_ALIKE) not in names]
+
+
+@lru_cache(maxsize=512)
+def _all_alike(name: FieldText) -> frozenset[bytes]:
+    """For L{without_alike}. Raises as L{field_line}."""
+    _name(alike(_bytes(name)))
+    return frozenset({alike(_bytes(name))})
 
 
 @lru_cache(maxsize=512)
@@ -138,6 +161,13 @@ class Headers:
         start = _start(name)
         size = len(start)
         self._change([each for each in self.lines if each[:size].lower() != start])
+
+    def remove_alike(self, name: FieldText) -> None:
+        """
+        No field that a server may take for C{name}: C{X_User} for C{X-User}, in any case. For fields of a request by which a
+        server is told what a client must not say itself. Raises as L{set}.
+        """
+        self._change(without_alike(self.lines, _all_alike(name)))
 
     def vary(self, name: FieldText) -> None:
         """Say in C{Vary} that the response depends on the request's field C{name} (RFC 9110, section 12.5.5)."""

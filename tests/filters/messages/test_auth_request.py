@@ -10,11 +10,12 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import ResponseNeverReceived
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.messages.auth_request import AuthRequest
+from twisted_pipe.filters.messages.discovery import MESSAGE_FILTERS
 from twisted_pipe.interfaces import MessageContext
 from twisted_pipe.testing import MessageHarness
 from twisted_pipe.testing.messages import Played, PlayedExchange
@@ -65,7 +66,7 @@ class Response:
         self.body = protocol
         protocol.makeConnection(self)
 
-    def loseConnection(self) -> None:
+    def stopProducing(self) -> None:
         self.closed = True
 
 
@@ -103,8 +104,11 @@ class AuthRequestTests(SynchronousTestCase):
             self.assertFalse(headers.hasHeader(name), name)
 
     def test_a_client_cannot_say_where_it_was_going(self) -> None:
-        self.harness().request(b"GET / HTTP/1.1\r\nHost: a\r\nX-Original-URI: /public\r\n\r\n")
-        self.assertEqual(self.service.asked[0][2].getRawHeaders(b"X-Original-URI"), [b"/"])
+        fields = b"X-Original-URI: /public\r\nX_Original_URI: /public\r\nx_forwarded-for: 10.0.0.1\r\n"
+        self.harness().request(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")
+        headers = self.service.asked[0][2]
+        self.assertEqual(headers.getRawHeaders(b"X-Original-URI"), [b"/"])
+        self.assertFalse(any(b"_" in name for name, _ in headers.getAllRawHeaders()))
 
     def test_2xx_lets_it_go_on(self) -> None:
         for code in (200, 204, 299):
@@ -128,6 +132,15 @@ class AuthRequestTests(SynchronousTestCase):
         assert exchange.upstream_gets is not None
         self.assertNotIn("X-User", exchange.upstream_gets.headers)
         self.assertFalse(self.service.asked[0][2].hasHeader(b"X-User"))
+
+    def test_so_is_what_a_server_could_take_for_them(self) -> None:
+        """A CGI-like one cannot tell X_User from X-User."""
+        data = REQUEST.replace(b"X-User", b"x_User")
+        exchange = self.harness(set=("X-User",)).request(data)
+        self.service.says(200, X_User=[b"alice"])
+        assert exchange.upstream_gets is not None
+        self.assertEqual([each for each in exchange.upstream_gets.headers.lines if b"ser:" in each], [b"X-User: alice"])
+        self.assertFalse(self.service.asked[0][2].hasHeader(b"x_User"))
 
     def test_401_and_403_are_passed_back(self) -> None:
         for code in (401, 403):
@@ -184,6 +197,25 @@ class AuthRequestTests(SynchronousTestCase):
         response.body.dataReceived(b"x")
         self.assertTrue(response.closed)
 
+    def test_one_whose_body_stalls_loses_its_connection(self) -> None:
+        exchange = self.exchange(timeout=3.0)
+        response = self.service.says(200)
+        self.assertIsNotNone(exchange.upstream_gets)
+        response.body.dataReceived(b"x")
+        self.clock.advance(2.9)
+        self.assertFalse(response.closed)
+        self.clock.advance(0.1)
+        self.assertTrue(response.closed)
+        response.body.connectionLost(Failure(ResponseFailed([])))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_whose_body_ends_leaves_no_timer(self) -> None:
+        self.exchange()
+        response = self.service.says(204)
+        response.body.connectionLost(Failure(ResponseDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertFalse(response.closed)
+
     def test_a_field_that_cannot_be_is_a_failure(self) -> None:
         exchange = self.exchange(set=("X-User",))
         self.service.says(200, X_User=[b"a\x00b"])
@@ -193,6 +225,12 @@ class AuthRequestTests(SynchronousTestCase):
         for url in ("auth.test/check", "ftp://auth.test/", "http://", "http://a b/", "http://user:pw@auth.test/"):
             self.assertRaises(BadConfiguration, self.harness, url)
         self.assertRaises(BadConfiguration, self.harness, timeout=0.0)
+
+    def test_who_may_come_in_is_decided_even_if_it_fails(self) -> None:
+        plugin = MESSAGE_FILTERS.parse(r"auth-request:url=http\://auth.test/:on_failure=bypass")
+        error = self.assertRaises(BadConfiguration, plugin.build, MessageContext(clock=self.clock))
+        self.assertEqual((error.name, str(error.value)), ("message filter auth-request: on_failure", "bypass"))
+        self.assertTrue(error.expected.startswith("must be abort"), error.expected)
 
     def test_an_agent_that_raises_at_once_is_a_failure(self) -> None:
         harness = self.harness()

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.messages.basic_auth import BasicAuth
+from twisted_pipe.filters.messages.discovery import MESSAGE_FILTERS
 from twisted_pipe.interfaces import MessageContext
 from twisted_pipe.testing import MessageHarness, check_message_filter
 from twisted_pipe.testing.messages import PlayedExchange
@@ -120,10 +121,10 @@ class CheckTests(BasicAuthCase):
 
     def test_the_upstream_is_told_the_name_by_nobody_else(self) -> None:
         harness = self.harness(user_header="X-User", pass_authorization=False)
-        data = request().replace(b"\r\n\r\n", b"\r\nX-User: root\r\nx-user: admin\r\n\r\n")
+        data = request().replace(b"\r\n\r\n", b"\r\nX-User: root\r\nx-user: admin\r\nX_User: root\r\n\r\n")
         got = harness.request(data).upstream_gets
         assert got is not None
-        self.assertEqual(got.headers.get_all("X-User"), [b"alice"])
+        self.assertEqual([value for name, value in got.headers if b"user" in name.lower()], [b"alice"])
         self.assertNotIn("Authorization", got.headers)
 
     def test_somebody_who_does_not_exist_takes_as_long(self) -> None:
@@ -237,6 +238,12 @@ class OptionTests(BasicAuthCase):
         error = self.assertRaises(BadConfiguration, self.harness)
         self.assertEqual(error.name, "file")
         self.assertIn("line 1", error.expected)
+
+    def test_who_may_come_in_is_decided_even_if_it_fails(self) -> None:
+        plugin = MESSAGE_FILTERS.parse("basic-auth:file=users:on_failure=bypass")
+        error = self.assertRaises(BadConfiguration, plugin.build, MessageContext(folder=str(self.folder)))
+        self.assertEqual((error.name, str(error.value)), ("message filter basic-auth: on_failure", "bypass"))
+        self.assertTrue(error.expected.startswith("must be abort"), error.expected)
 
     def test_so_is_a_realm(self) -> None:
         self.assertRaises(BadConfiguration, self.harness, realm='a"b')

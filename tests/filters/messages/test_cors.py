@@ -59,9 +59,12 @@ class ResponseTests(CorsCase):
             self.assertEqual(fields.get("Vary"), b"Origin")
 
     def test_everybody(self) -> None:
-        fields = self.fields(":origins=*", request())
-        self.assertEqual(fields.get("Access-Control-Allow-Origin"), b"*")
-        self.assertNotIn("Vary", fields)
+        """Who names no origin, too: a cache could have the response of one for the other."""
+        for origin in (APP, None):
+            fields = self.fields(":origins=*:expose=X-A", request(origin))
+            self.assertEqual(fields.get("Access-Control-Allow-Origin"), b"*")
+            self.assertEqual(fields.get("Access-Control-Expose-Headers"), b"X-A")
+            self.assertNotIn("Vary", fields)
 
     def test_a_regular_expression_matches_from_end_to_end(self) -> None:
         regex = r":origin_regex=https\://[a-z]+\.example\.org"
@@ -132,6 +135,20 @@ class OptionTests(SynchronousTestCase):
             ":origin_regex=(",
         ):
             self.assertRaises(BadConfiguration, MessageHarness, f"cors{options}")
+
+    def test_origins_that_no_browser_sends(self) -> None:
+        for origin, said in (
+            ("https\\://*.example.org", "origin_regex"),
+            ("https\\://APP.example.org", "lower case"),
+            ("https\\://b\u00fccher.example", "ASCII"),
+            ("https\\://user@app.example.org", "scheme://host[:port]"),
+            ("https\\://app.example.org\\:443", "443"),
+            ("http\\://app.example.org\\:80", "80"),
+        ):
+            error = self.assertRaises(BadConfiguration, MessageHarness, f"cors:origins={origin}")
+            self.assertIn(said, error.expected)
+        for origin in ("https\\://[\\:\\:1]\\:8443", "http\\://a\\:443", "null", "moz-extension\\://1b-2c"):
+            MessageHarness(f"cors:origins={origin}")
 
     def test_it_keeps_the_contract(self) -> None:
         for options in (ORIGINS, ":origins=*"):

@@ -57,6 +57,11 @@ class RequestIdTests(SynchronousTestCase):
         data = request(b"one").replace(b"\r\n\r\n", b"\r\nx-request-id: two\r\n\r\n")
         self.assertEqual(self.ids(":trusted=*", data), (b"one",) * 3)
 
+    def test_so_is_what_a_server_could_take_for_it(self) -> None:
+        exchange = MessageHarness("request-id:trusted=*").request(request(b"theirs", b"X_Request_Id"))
+        assert exchange.upstream_gets is not None
+        self.assertEqual([value for name, value in exchange.upstream_gets.headers if name != b"Host"], [MADE])
+
     def test_the_upstreams_own_is_replaced(self) -> None:
         exchange = MessageHarness("request-id").request()
         exchange.respond(b"HTTP/1.1 200 OK\r\nX-Request-ID: a\r\nX-Request-ID: b\r\n\r\n")

@@ -12,6 +12,13 @@ from twisted_pipe.interfaces import OnFailure
 
 USERS = "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
 SECOND = ROUTE.replace('"/"', '"/two/"')
+#: A group for requests, and one by a variable, which connections are sent to that are passed on as they are.
+STREAM = '[[servers]]\nlisten = "tcp:8443"\nprotocol = "tcp"\nproxy = "names"\n'
+KEYED = (
+    '[upstreams.blue]\nservers = ["127.0.0.1:1"]\n'
+    '[upstreams.names]\nservers = ["127.0.0.1:2"]\nbalance = "hash:key={}"\n'
+)
+FILTERED = SERVER + ROUTE + 'message_filters = "request-id"\n' + STREAM
 
 
 class MessageFilterTests(ConfigCase):
@@ -68,11 +75,30 @@ class MessageFilterTests(ConfigCase):
         self.assertEqual(sorted(found.settings.upstreams), ["blue", "green"])
         self.assertEqual(found.settings.upstreams["green"].group.servers[0].name, "127.0.0.1:2")
 
+    def test_but_for_those_that_no_request_can_go_to(self) -> None:
+        """A key of what only connections have that are passed on as they are."""
+        server: Any = self.configured(KEYED.format("$ssl_preread_server_name") + FILTERED).servers[0]
+        found, _ = server.sites.find(b"").routes.find(b"/")
+        self.assertEqual(list(found.settings.upstreams), ["blue"])
+
     def test_without_them_nothing_is_paid(self) -> None:
         found, _ = self.http(SERVER + ROUTE).sites.find(b"").routes.find(b"/")
         assert found is not None
         self.assertEqual((found.settings.message_filters, found.settings.upstreams), ((), {}))
         self.assertTrue(found.settings.plain_response)
+
+
+class KeyMistakeTests(ConfigCase):
+    def test_a_key_that_nobody_has(self) -> None:
+        (line,) = self.mistakes(KEYED.format("$ssl_preread_server_nam") + FILTERED.replace(STREAM, ""))
+        self.assertTrue(line.startswith("upstreams.names.balance"), line)
+        self.assertIn("there is no variable $ssl_preread_server_nam", line)
+
+    def test_a_route_to_a_group_whose_key_no_request_has(self) -> None:
+        text = KEYED.format("$ssl_preread_server_name") + FILTERED.replace('"127.0.0.1:9000"', '"names"')
+        (line,) = self.mistakes(text)
+        self.assertTrue(line.startswith("upstreams.names.balance"), line)
+        self.assertIn("there is no variable $ssl_preread_server_name", line)
 
 
 class MistakeTests(ConfigCase):
@@ -100,6 +126,11 @@ class MistakeTests(ConfigCase):
     def test_one_that_is_missing(self) -> None:
         found = self.mistake('message_filters = [{ name = "basic-auth" }]')
         self.assertIn("servers[0].message_filters[0].file: missing: has to be given: users and hashes", found)
+
+    def test_one_that_protects_and_is_to_be_bypassed(self) -> None:
+        self.write(USERS, "users")
+        found = self.mistake('message_filters = [{ name = "basic-auth", file = "users", on_failure = "bypass" }]')
+        self.assertIn("servers[0].message_filters[0].on_failure: 'bypass': must be abort", found)
 
     def test_a_file_that_is_not_there(self) -> None:
         found = self.mistake('message_filters = [{ name = "basic-auth", file = "users" }]')

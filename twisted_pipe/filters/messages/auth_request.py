@@ -4,17 +4,19 @@ Authorisation by somebody else: an HTTP service is asked about each request (ngi
 The service gets the request's head by C{GET}, without the body, and where it was going: C{X-Original-Method}, C{X-Original-URI},
 C{X-Original-Host}, C{X-Forwarded-For}, C{X-Forwarded-Proto}. What it answers:
 
-  - 2xx: the request goes on; fields of the answer named in C{set} are set on it, and those of the client's own are lost;
-  - 401 and 403: so is the client answered, with C{WWW-Authenticate} and what C{pass} names;
+  - 2xx: the request goes on; fields of the answer named in C{set} are set on it, and those of the client's own are lost, with
+    those that a server could take for them (C{X_User} for C{X-User});
+  - 401 and 403: so is the client answered, with C{WWW-Authenticate} and what C{pass_back} names;
   - anything else, or nothing in time: 500, and a line in the log.
 
-Connections to the service are kept alive. Its body is not read further than the connection needs to be of use.
+Connections to the service are kept alive. Its body is not read further than the connection needs to be of use, and no
+longer than C{timeout}.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -27,6 +29,7 @@ from twisted.web.http_headers import Headers as WebHeaders
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.messages.base import MessageFilter, at_least, option
 from twisted_pipe.filters.messages.option_values import parse_field_names
+from twisted_pipe.messages.headers import alike
 from twisted_pipe.messages.reply import Reply
 from twisted_pipe.messages.request import RequestMessage
 from twisted_pipe.units import parse_count, parse_duration, parse_text
@@ -70,11 +73,14 @@ class AuthRequest(MessageFilter):
     @ivar url: of the service. Has to be given.
     @ivar set: fields of the service's answer that are set on the request, such as C{X-User}. A client cannot set them itself.
         Default none.
-    @ivar pass_back: fields of a refusal that the client gets besides C{WWW-Authenticate}. Default none.
-    @ivar timeout: seconds for the answer. Default 10.
+    @ivar pass_back: fields of a refusal that the client gets besides C{WWW-Authenticate}. Default
+        C{Set-Cookie}.
+    @ivar timeout: seconds for the answer's head, and again for its body, which nobody waits for. Default 10.
     @ivar keepalive: connections to the service that may be idle. Default 8.
     @ivar most: questions that may be open at a time; more are answered 503. Default 256.
     """
+
+    protects: ClassVar[bool] = True
 
     url: str = option(parse_text, help="of the service: http:// or https://")
     set: tuple[str, ...] = option(
@@ -99,7 +105,7 @@ class AuthRequest(MessageFilter):
 
     async def request(self, request: RequestMessage) -> Reply | None:
         for name in self.set:
-            request.headers.remove(name)
+            request.headers.remove_alike(name)
         if self._open >= self.most:
             return Reply(503, {b"Retry-After": "1"})
         self._open += 1
@@ -126,7 +132,7 @@ class AuthRequest(MessageFilter):
             raise AuthServiceFailed(f"{self.url} has not answered within {self.timeout:g} s") from error
         except Exception as error:
             raise AuthServiceFailed(f"{self.url} cannot be asked: {_reason(error)}") from error
-        answer.deliverBody(_Discarding())
+        answer.deliverBody(_Discarding(self.context.clock, self.timeout))
         return answer
 
     def _get_agent(self) -> Any:
@@ -141,22 +147,32 @@ class AuthRequest(MessageFilter):
 class _Discarding(Protocol):
     """Reads an answer's body, so that its connection can be used again; not for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Any, timeout: float) -> None:
+        """
+        @param timeout: seconds that it may take.
+        """
         self._left = _MOST_BODY
+        self._expiry = clock.callLater(timeout, self._close)
 
     def dataReceived(self, data: bytes) -> None:
         self._left -= len(data)
-        if self._left < 0 and self.transport is not None:
-            self.transport.loseConnection()
+        if self._left < 0:
+            self._close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        pass
+        if self._expiry.active():
+            self._expiry.cancel()
+
+    def _close(self) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            transport.stopProducing()  # with TLS, loseConnection would wait for the service to say goodbye
 
 
 def _question(request: RequestMessage) -> WebHeaders:
     fields = WebHeaders({})
     for name, value in request.headers:
-        if name.lower() not in _NOT_SENT:
+        if alike(name) not in _NOT_SENT:
             fields.addRawHeader(name, value)
     for name, value in (
         (b"X-Original-Method", request.method),

@@ -40,6 +40,8 @@ _COMMON_OPTIONS = {
     ),
 }
 
+_NO_BYPASS = "must be abort: this filter protects what is behind it, and one that is bypassed lets everybody in"
+
 
 @implementer(IMessageFilter)
 @attrs.define
@@ -51,8 +53,12 @@ class MessageFilter:
     checks what its options say together, and reads its files, in C{__attrs_post_init__}, and raises
     L{BadConfiguration<twisted_pipe.errors.BadConfiguration>} with an option's bare name.
 
+    @cvar protects: whether it decides who may have what. Such a one cannot be bypassed when it fails: C{on_failure=bypass} is
+        refused when the configuration is read. Default C{False}.
     @ivar context: where this filter stands.
     """
+
+    protects: ClassVar[bool] = False
 
     context: MessageContext
 
@@ -86,6 +92,8 @@ class ConfiguredMessageFilter(ConfiguredPlugin):
         @raise BadConfiguration: it does not take its options; named as everywhere, with the filter's name.
         """
         try:
+            if self.on_failure is OnFailure.BYPASS and getattr(self.plugin_class, "protects", False):
+                raise BadConfiguration("on_failure", str(self.on_failure), _NO_BYPASS)
             built: IMessageFilter = ConfiguredPlugin.build(self, argument)
         except BadConfiguration as error:
             raise BadConfiguration(

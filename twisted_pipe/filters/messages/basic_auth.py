@@ -14,6 +14,7 @@ import hmac
 import os
 import re
 from collections import OrderedDict
+from typing import ClassVar
 
 import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -50,11 +51,14 @@ class BasicAuth(MessageFilter):
     @ivar file: users and hashes, a line each, as C{htpasswd} makes it: by bcrypt, SHA-crypt, apr1 or {SHA}. Read anew when it
         changes. Has to be given.
     @ivar realm: what browsers are told that the password is for. Default C{Restricted}.
-    @ivar user_header: a field by which the upstream is told the name; what a client says in it is lost. Default none.
+    @ivar user_header: a field by which the upstream is told the name; what a client says in it, or in one that a server could take
+        for it (C{X_User} for C{X-User}), is lost. Default none.
     @ivar pass_authorization: whether the upstream gets C{Authorization}, too. Default yes.
     @ivar remember: seconds that a password that was right is not hashed again; 0: never. Default 5 minutes.
     @ivar most_checks: passwords that may be hashed, or wait for it, at a time; more are answered 503. Default 64.
     """
+
+    protects: ClassVar[bool] = True
 
     file: str = option(parse_text, help="users and hashes of their passwords, as htpasswd -B makes it")
     realm: str = option(parse_text, default="Restricted", help="what browsers are told that the password is for")
@@ -173,6 +177,7 @@ class BasicAuth(MessageFilter):
     def _pass(self, request: RequestMessage, user: bytes) -> None:
         request.set_variable("user", user)
         if self.user_header:
+            request.headers.remove_alike(self.user_header)
             request.headers.set(self.user_header, user)
         if not self.pass_authorization:
             request.headers.remove(b"Authorization")

@@ -27,7 +27,8 @@ from twisted_pipe.units import parse_duration, parse_flag
 __all__ = ["Cors"]
 
 Regex = re.Pattern[str]
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+|null")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._~\[\]-][a-z0-9._~:\[\]-]*|null")
+_DEFAULT_PORT = re.compile(r"http://.*:80|https://.*:443", re.IGNORECASE)
 _OURS = (
     b"Access-Control-Allow-Origin",
     b"Access-Control-Allow-Credentials",
@@ -59,7 +60,8 @@ class Cors(MessageFilter):
     """
     Lets pages of other origins use what is here, and answers what browsers ask before (preflights).
 
-    @ivar origins: which: C{https://app.example.org}, exactly as browsers send them; C{*} for all.
+    @ivar origins: which: C{https://app.example.org}, exactly as browsers send them: lower case, without a default port; C{*} for
+        all. An asterisk inside one is no wildcard: see C{origin_regex}.
     @ivar origin_regex: and those that this regular expression matches from end to end.
     @ivar methods: which methods they may use. Default C{GET,HEAD,POST}.
     @ivar headers: which header fields they may send besides those that a form could; C{*} for all. Default none.
@@ -86,10 +88,8 @@ class Cors(MessageFilter):
         if not self.origins and self.origin_regex is None:
             raise BadConfiguration("origins", "", "must be given, or origin_regex: which origins are allowed")
         for each in self.origins:
-            if each != "*" and not _ORIGIN.fullmatch(each):
-                raise BadConfiguration(
-                    "origins", each, "an origin is scheme://host[:port], lower case, without a path; or *"
-                )
+            if each != "*":
+                _check_origin(each)
         if self.credentials and "*" in self.origins:
             raise BadConfiguration(
                 "credentials", "on", "must be off with origins = *: any page could act for your users"
@@ -131,12 +131,15 @@ class Cors(MessageFilter):
         return "*" in self.origins
 
     def _allowed(self, request: RequestMessage) -> bytes | None:
-        """The origin, as the response is to name it; None if it is not allowed, or none is said."""
+        """
+        The origin, as the response is to name it; None if it is not allowed, or none is said and that matters. Who names none gets
+        the same asterisk as everybody: a cache may give that response to a page of another origin.
+        """
+        if self._for_everybody:
+            return b"*"
         origin = request.headers.get(b"origin")
         if origin is None:
             return None
-        if self._for_everybody:
-            return b"*"
         text = origin.decode("latin-1")
         regex = self.origin_regex
         return origin if text in self.origins or (regex is not None and regex.fullmatch(text)) else None
@@ -145,3 +148,20 @@ class Cors(MessageFilter):
         fields.set(b"Access-Control-Allow-Origin", origin)
         if self.credentials:
             fields.set(b"Access-Control-Allow-Credentials", "true")
+
+
+def _check_origin(text: str) -> None:
+    """
+    @raise BadConfiguration: no browser sends that.
+    """
+    if "*" in text:
+        expected = (
+            r"an origin has no * inside: for subdomains use origin_regex, such as https://[a-z0-9-]+\.example\.org"
+        )
+    elif _DEFAULT_PORT.fullmatch(text):
+        expected = "browsers leave out the default ports, http's 80 and https's 443: leave it out, too"
+    elif not _ORIGIN.fullmatch(text):
+        expected = "an origin is scheme://host[:port], lower case, in ASCII (xn--...), without a path; or *"
+    else:
+        return
+    raise BadConfiguration("origins", text, expected)

@@ -43,6 +43,7 @@ class RequestId(MessageFilter):
         given = request.headers.get(self.header)
         if given is not None and request.client in self.trusted and _GOOD.fullmatch(given):
             request.request_id = given.decode()
+        request.headers.remove_alike(self.header)
         request.headers.set(self.header, request.request_id)
 
     def response(self, response: ResponseMessage) -> None:

@@ -70,12 +70,10 @@ class MessageFilterMaker:
             attempt(self._named, factory, context, (*where, place))
             for place, factory in enumerate(layers.get("message_filters"))
         ]
-        upstreams = {name: attempt(self.upstreams.target, name, where) for name in self.upstreams.tables}
-        if None in filters or None in upstreams.values():
+        upstreams = attempt(self.upstreams.for_http, where)
+        if None in filters or upstreams is None:
             raise Skip
-        return MadeMessageFilters(
-            tuple(each for each in filters if each), {name: found[0] for name, found in upstreams.items() if found}
-        )
+        return MadeMessageFilters(tuple(each for each in filters if each), upstreams)
 
     def _named(self, factory: IMessageFilterFactory, context: MessageContext, where: Path) -> NamedFilter:
         try:

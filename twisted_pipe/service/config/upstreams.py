@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Union
 
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.http.template import Template
 from twisted_pipe.interfaces import IUpstreamBalancerFactory, IUpstreamResolver
 from twisted_pipe.plugin.declared import nearest
 from twisted_pipe.proxies.http_upstream import HttpUpstream, KeepaliveSettings
+from twisted_pipe.proxies.stream_variables import key_template
 from twisted_pipe.service.config.background import background_of, name_of
 from twisted_pipe.service.config.connect_settings import connect_settings
 from twisted_pipe.service.config.keys import Path
@@ -113,6 +115,24 @@ class Upstreams:
             )
         return self.http[key], url.uri
 
+    def for_http(self, where: Path) -> dict[str, HttpUpstream]:
+        """
+        The groups that requests can be sent to, by name. Those are left out whose balancer wants to know what only a connection has
+        that is passed on as it is.
+
+        @raise Skip: one of the others is wrong, which has been reported.
+        """
+        names = [name for name in self.tables if not self._is_for_tcp(name)]
+        found = {name: self.problems.attempt(self.target, name, where) for name in names}
+        if None in found.values():
+            raise Skip
+        return {name: target[0] for name, target in found.items() if target}
+
+    def _is_for_tcp(self, name: str) -> bool:
+        """Whether the key of a group's balancer is one for connections, and none for requests."""
+        group = self._named(name)
+        return group is not None and not _taken(Template.compile, "", group.key) and _taken(key_template, group)
+
     def place_of_key(self, name: str) -> Path:
         """Where the file says what a group's balancer wants to know."""
         return ("upstreams", name, "balance")
@@ -175,6 +195,14 @@ class Upstreams:
         if found.backup:
             parameters["backup"] = True
         return attrs.evolve(parse_upstream(self.reactor, found.address, _NO_TIMEOUT), **parameters)
+
+
+def _taken(compile: Callable[..., object], *arguments: object) -> bool:
+    try:
+        compile(*arguments)
+    except BadConfiguration:
+        return False
+    return True
 
 
 def _parameters(table: UpstreamServerTable) -> dict[str, Any]:
