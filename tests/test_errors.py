@@ -9,10 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_pipe import errors
 from twisted_pipe.errors import (
     BadConfiguration,
+    BadPreface,
     Cancelled,
+    CheckFailed,
     DiskFailed,
     DownstreamFailed,
     FilterFailed,
+    NoServer,
+    NotResolved,
     PipeError,
     PipeFinished,
     Side,
@@ -23,6 +27,10 @@ from twisted_pipe.errors import (
 SAMPLES: dict[PipeError, tuple[Side, str]] = {
     BadConfiguration("buffers", 1, "must be at least 2"): (Side.CONFIGURATION, "buffers: 1: must be at least 2"),
     UpstreamFailed("reset by peer"): (Side.UPSTREAM, "reset by peer"),
+    CheckFailed("status 503"): (Side.UPSTREAM, "status 503"),
+    NoServer("no server is up"): (Side.UPSTREAM, "no server is up"),
+    NotResolved("nobody answers"): (Side.UPSTREAM, "nobody answers"),
+    BadPreface("it begins with no signature"): (Side.DOWNSTREAM, "it begins with no signature"),
     DownstreamFailed("broken pipe"): (Side.DOWNSTREAM, "broken pipe"),
     TimedOut(Side.UPSTREAM, "read timeout", 60.0): (Side.UPSTREAM, "read timeout of 60 s expired"),
     TimedOut(Side.DOWNSTREAM, "send timeout", 0.25): (Side.DOWNSTREAM, "send timeout of 0.25 s expired"),
@@ -49,6 +57,10 @@ class ErrorTests(SynchronousTestCase):
             [
                 "buffers: 1: must be at least 2",
                 "upstream: reset by peer",
+                "upstream: status 503",
+                "upstream: no server is up",
+                "upstream: nobody answers",
+                "downstream: it begins with no signature",
                 "downstream: broken pipe",
                 "upstream: read timeout of 60 s expired",
                 "downstream: send timeout of 0.25 s expired",

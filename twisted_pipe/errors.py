@@ -16,6 +16,7 @@ __all__ = [
     "DiskFailed",
     "DownstreamFailed",
     "FilterFailed",
+    "NoServer",
     "NotResolved",
     "PipeError",
     "PipeFinished",

@@ -72,15 +72,15 @@ class HttpProxy:
         """The access log."""
         return [json.loads(line) for line in (self.directory / "access.json").read_text().splitlines()]
 
-    def find_line(self, name: str) -> dict[str, Any]:
-        """The last line of the request with C{name=} this in its query; waits for it."""
+    def find_line(self, name: str, seconds: float = 10) -> dict[str, Any]:
+        """The last line of the request with C{name=} this in its query; waits for it, C{seconds} at most."""
         found: list[dict[str, Any]] = []
 
         def look() -> bool:
             found[:] = [line for line in self.lines() if f"name={name}&" in (line["uri"] or "") + "&"]
             return bool(found)
 
-        wait_until(look, 10, f"a log line of {name}")
+        wait_until(look, seconds, f"a log line of {name}")
         return found[-1]
 
     # what it holds

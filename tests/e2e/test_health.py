@@ -114,7 +114,7 @@ async def test_a_check_of_another_port(tmp_path: Path) -> None:
             with http_proxy(tmp_path / "pipe", members(origins), upstream=check) as proxy:
                 wait_until(lambda: f"{origins[1]} is unhealthy" in proxy.pipe.log, 5, "a line")
                 assert share(proxy.port, 10) == {str(origins[0]): 10}
-                assert beside[0].requests > 2
+                wait_until(lambda: beside[0].requests > 2, 5, "checks at the other port")
                 beside[1].start()
                 wait_until(lambda: f"{origins[1]} is healthy" in proxy.pipe.log, 5, "a line")
             for each in beside:

@@ -270,7 +270,7 @@ async def test_a_client_that_never_reads_1_gib(before_nginx: Bench) -> None:
                 assert time.monotonic() - began < 30, f"only {proxy.spill_files()} bytes on disk"
                 time.sleep(0.02)
             filled = time.monotonic() - began
-            line = proxy.find_line("never")  # after client_send_timeout
+            line = proxy.find_line("never", 40)  # after client_send_timeout
             assert line["spilled"] > GIB - 32 * MIB
             assert "send timeout" in line["error"], line
         (before_nginx.root / "sparse").unlink()

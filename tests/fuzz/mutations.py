@@ -618,8 +618,8 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "read beyond a length": (
         "relay",
-        "        size = self._size if self._until is None else self._within(self._size)\n",
-        "        size = self._size\n",
+        "            size = self._within(size)\n",
+        "            size = min(self._most, size)\n",
     ),
     "splice beyond a length": (
         "relay",

@@ -54,6 +54,18 @@ class MemoryTests(MemoryCase):
         self.assertEqual(self.downstream.value(), HEAD + b"body")
         self.assertEqual((outcome.clean, outcome.bytes_in, outcome.bytes_out), (True, 4, len(HEAD) + 4))
 
+    def test_what_is_pushed_behind_the_stream(self) -> None:
+        """More than one read takes of it stays with the source, until it is taken."""
+        pipe = self.start(length=5, keep_open=True)
+        behind = os.urandom(3 * pipe.limits.buffer_size)
+        taken: list[bytes] = []
+        pipe.received.addCallback(lambda _: taken.append(pipe.leftover + pipe.take_unread()))
+        pipe.write(b"bo")
+        pipe.write(b"dy!" + behind)
+        self.assertEqual((self.downstream.value(), taken), (b"body!", [behind]))
+        self.assertTrue(self.outcome(pipe).clean)
+        self.assertEqual((pipe.take_unread(), pipe.unread), (b"", b""))
+
     def test_head_only(self) -> None:
         self.assertTrue(self.outcome(self.start(head=HEAD, length=0)).clean)
         self.assertEqual((self.downstream.value(), self.downstream.ends), (HEAD, ["half"]))

@@ -38,6 +38,15 @@ class ProducerSourceTests(SynchronousTestCase):
         self.source.push(b"")
         self.assertFalse(self.source.readable)
 
+    def test_taken(self) -> None:
+        """What is not the pipe's is somebody else's, once."""
+        for piece in (b"abc", b"de"):
+            self.source.push(piece)
+        self.assertEqual((read(self.source, 2), self.source.take(), self.source.take()), (b"ab", b"cde", b""))
+        self.assertFalse(self.source.readable)
+        self.source.detach()
+        self.assertEqual(self.source.unread, b"")
+
     def test_the_end_comes_after_the_bytes(self) -> None:
         self.source.push(b"ab")
         self.source.end()

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.proxies.http_case import HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import parsed, request, response
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.proxies import upstream_side
 from twisted_pipe.proxies.next_upstream import NextUpstream, Setback
 from twisted_pipe.upstream.peer import PeerState
 from twisted_pipe.upstream.waiting_line import QueueSettings
@@ -312,6 +313,20 @@ class HealthRules(AttemptCase):
             self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
         self.assertEqual(self.complaints(), [])
         self.assert_log(*["502 - - 0 upstream: no server is up"] * 3)
+
+    def test_a_mistake_of_ours_is_no_server_s(self) -> None:
+        def mistaken(*_: object) -> bytes:
+            raise ValueError("nobody has thought of that")
+
+        self.patch(upstream_side, "request_head", mistaken)
+        self.start(line=LINE)
+        client = self.client()
+        client.says(GET)
+        self.origin("one:80")
+        self.assert_status(client, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual([peer.failed for peer in self.group.peers], [0, 0])
+        self.assert_idle(0)
 
 
 class QueueRules(AttemptCase):

@@ -116,6 +116,20 @@ class RequestHeadRules(HttpCase):
         asked = self.asked(request("GET", "/a%20b", "Cookie: x", "user-agent: y", "x-one: z"), request_headers=new)
         self.assertEqual(asked, b"GET /a%20b HTTP/1.1\r\nHost: a.test\r\nX-One: GET /a b\r\nX-Two: 127.0.0.1\r\n\r\n")
 
+    def test_what_a_server_could_take_for_one_of_them_is_lost(self) -> None:
+        """A CGI-like server cannot tell X_One from X-One."""
+        first = request("GET", "/", "x_one: z", "X_Two: z", "x-two: z", "X_Three: z")
+        asked = self.asked(first, request_headers=changes(remove=(b"x_two",), X_One="a", X_Four=""))
+        self.assertEqual(asked, b"GET / HTTP/1.1\r\nHost: a.test\r\nX_Three: z\r\nX-One: a\r\n\r\n")
+
+    def test_our_own_are_replaced_one_by_one(self) -> None:
+        new = changes(remove=(b"via",), X_Forwarded_Proto="https")
+        asked = self.asked(request(), request_headers=new, forwarded=ForwardedStyle.X_FORWARDED, via=b"me")
+        self.assertEqual(
+            asked.splitlines()[2:-1],
+            [b"X-Forwarded-Host: a.test", b"X-Forwarded-For: 127.0.0.1", b"X-Forwarded-Proto: https"],
+        )
+
     def test_host_is_set(self) -> None:
         asked = self.asked(request(), request_headers=changes(Host="b.test"))
         self.assertEqual(asked, GET.replace(b"a.test", b"b.test"))
@@ -203,6 +217,10 @@ class ResponseHeadRules(HttpCase):
         new = changes({"X-Two": "$status"}, (b"x-gone",), Server="$upstream_addr", X_Empty="")
         got = self.answered(response(b"hi", "X-Gone: 1", "server: x", "X-Empty: 3"), response_headers=new)
         self.assertEqual(got, response(b"hi", "Server: origin:80", "X-Two: 200"))
+
+    def test_names_of_responses_are_what_they_are(self) -> None:
+        answer = response(b"", "X_One: y")
+        self.assertIn(b"X_One: y\r\n", self.answered(answer, response_headers=changes(X_One="z")))
 
     def test_some_are_added_to_good_answers_only(self) -> None:
         new = changes({"X-Two": "2"}, X_One="1")

@@ -685,6 +685,44 @@ class UploadRules(HttpCase):
         self.assertEqual(len(cancelled), 1)
 
 
+class LateBodyRules(HttpCase):
+    """A request is pondered, and meanwhile its body comes."""
+
+    def pondered(self, size: int, *fields: str, wait: float = 0, **settings: Any) -> None:
+        body = bytes(range(250)) * (size // 250)
+        first = request("POST", "/", *fields, body=body)
+        waited: Deferred[Any] = Deferred()
+        self.start(**doing(lambda _: waited), **settings)
+        client = self.client()
+        client.says(first[:-size])
+        client.says(first[-size:])
+        self.advance(wait)
+        waited.callback(None)
+        origin = self.origin()
+        got = origin.gets()
+        while len(got) < size:
+            more = origin.gets()
+            if not more:
+                break
+            got += more
+        self.assertEqual(got.partition(b"\r\n\r\n")[2], body)
+        origin.says(response(b"done"))
+        self.assertEqual(parsed(client.gets()).body, b"done")
+        self.assert_idle(1)
+
+    def test_a_small_one(self) -> None:
+        self.pondered(250)
+
+    def test_a_large_one(self) -> None:
+        self.pondered(9000)
+
+    def test_one_that_is_passed_on_as_it_comes(self) -> None:
+        self.pondered(9000, request_buffering=False)
+
+    def test_the_time_that_a_filter_takes_is_not_the_client_s(self) -> None:
+        self.pondered(250, wait=30)
+
+
 class UpgradeRules(HttpCase):
     OFFER = request("GET", "/", "Connection: Upgrade", "Upgrade: websocket")
     CHANGE = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Old: 1\r\n\r\n"
@@ -810,6 +848,37 @@ class UploadSocketTests(UploadRules, SocketCase):
     pass
 
 
+class LateBodyMemoryTests(LateBodyRules, MemoryCase):
+    def test_what_came_of_a_response_while_it_was_pondered(self) -> None:
+        """TLS gives record by record, whether it is paused or not."""
+        waited: Deferred[Any] = Deferred()
+        client, _ = self.both(**doing(None, lambda _: waited))
+        said = response(bytes(8000))
+        (proxied,) = self.proxy.clients
+        wire = proxied._exchange.connection_up.wire
+        wire.dataReceived(said[:2000])
+        wire.dataReceived(said[2000:])
+        waited.callback(None)
+        self.assertEqual(parsed(client.gets()).body, bytes(8000))
+        self.assert_idle(1)
+
+    def test_what_came_behind_a_response_while_it_was_pondered(self) -> None:
+        """The connection is not used again."""
+        waited: Deferred[Any] = Deferred()
+        client, _ = self.both(**doing(None, lambda _: waited))
+        (proxied,) = self.proxy.clients
+        wire = proxied._exchange.connection_up.wire
+        wire.dataReceived(response(b"one"))
+        wire.dataReceived(response(b"two"))
+        waited.callback(None)
+        self.assertEqual(parsed(client.gets()).body, b"one")
+        self.assert_idle(0)
+
+
+class LateBodySocketTests(LateBodyRules, SocketCase):
+    pass
+
+
 class UpgradeMemoryTests(UpgradeRules, MemoryCase):
     pass
 
@@ -826,4 +895,4 @@ class FailureSocketTests(FailureRules, SocketCase):
     pass
 
 
-del RequestRules, ReplyRules, ResponseRules, WaitRules, UploadRules, UpgradeRules, FailureRules
+del LateBodyRules, RequestRules, ReplyRules, ResponseRules, WaitRules, UploadRules, UpgradeRules, FailureRules

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tests.proxies.http_case import LIMITS, SETTINGS, HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_case import LIMITS, SETTINGS, SIZE, HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import chunks, parsed, request, response, unchunked
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
 from twisted_pipe.proxies.http_settings import FilterUse
@@ -99,6 +99,22 @@ class LengthRules(HttpCase):
             self.assertEqual(client.gets(), response(b"hi"))
         self.assert_idle(1)
 
+    def test_many_requests_behind_a_large_one(self) -> None:
+        """More than one read of its pipe takes, wherever that ends."""
+        many = [request("GET", f"/{number}") for number in range(300)]
+        self.start()
+        client, origin = self.client(), None
+        for size in (3000, SIZE, 2 * SIZE):
+            post = request("POST", "/", body=os.urandom(size))
+            client.says(post[:-size])
+            client.says(post[-size:] + b"".join(many))
+            origin = origin or self.origin()
+            for expected in (post, *many):
+                self.assertEqual(origin.gets(), expected)
+                origin.says(response(b"hi"))
+                self.assertEqual(client.gets(), response(b"hi"))
+        self.assert_idle(1)
+
     def test_the_log_knows_its_length(self) -> None:
         self.start(line="$request_length")
         client, origin = self.client(), None
@@ -155,6 +171,21 @@ class ChunkedRules(HttpCase):
             self.assertEqual(origin.gets(), request())
             origin.says(response(b"hi"))
             self.assertEqual(client.gets(), response(b"hi"))
+        self.assert_idle(1)
+
+    def test_many_requests_behind_a_large_one(self) -> None:
+        many = [request("GET", f"/{number}") for number in range(300)]
+        body = os.urandom(3000)
+        self.start()
+        client = self.client()
+        client.says(CHUNKED + chunks(body)[:2000])
+        client.says(chunks(body)[2000:] + b"".join(many))
+        origin = self.origin()
+        self.assertEqual(unchunked(origin.gets().partition(b"\r\n\r\n")[2]), (body, b"\r\n"))
+        for expected in (*many, b""):
+            origin.says(response(b"hi"))
+            self.assertEqual(client.gets(), response(b"hi"))
+            self.assertEqual(origin.gets(), expected)
         self.assert_idle(1)
 
     def test_one_that_is_wrong(self) -> None:

@@ -523,7 +523,14 @@ class BrokenSocketTests(BrokenRules, SocketCase):
 
 
 class SurplusMemoryTests(SurplusRules, MemoryCase):
-    pass
+    def test_behind_what_the_last_read_takes(self) -> None:
+        """It has not been read, only pushed."""
+        client, origin = self.both()
+        body = os.urandom(2 * SIZE)
+        origin.says(response(body)[: -2 * SIZE])
+        origin.says(body + b"HTTP/1.1 200 OK\r\n")
+        self.assertEqual(client.gets(), response(body))
+        self.assert_cut(client, origin)
 
 
 class SurplusSocketTests(SurplusRules, SocketCase):

@@ -265,6 +265,13 @@ class EventPipe:
         """After its end: what its upstream had pushed and it had not yet read. A socket keeps that itself."""
         return b"" if self._pushed is None else self._pushed.unread
 
+    def take_unread(self) -> bytes:
+        """
+        Once the stream is whole (L{upstream_whole}), before the end of the pipe: what its upstream has pushed behind
+        L{leftover}. It is the caller's from then on. A socket keeps that itself.
+        """
+        return b"" if self._pushed is None else self._pushed.take()
+
     @property
     def memory_bytes(self) -> int:
         """What waits in memory."""

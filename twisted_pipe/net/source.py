@@ -163,6 +163,12 @@ class ProducerSource:
     def read_into_all(self, views: Sequence[memoryview]) -> int:
         return self.read_into(views[0])
 
+    def take(self) -> bytes:
+        """What was pushed and not read. It is nobody's here any more."""
+        data = b"".join(self._pending)
+        self._pending.clear()
+        return data
+
     def settle(self, wanted: bool) -> None:
         producer = self._producer
         if producer is None:
@@ -180,8 +186,7 @@ class ProducerSource:
 
     def detach(self) -> None:
         producer, self._producer = self._producer, None
-        self.unread = b"".join(self._pending)
-        self._pending.clear()
+        self.unread = self.take()
         self._ended = True
         if self._registered and producer is not None:
             producer.stopProducing()  # it has not ended, and nobody else knows of it; a transport is closed by its owner

@@ -66,6 +66,11 @@ class TransportWire(PipeEnd):
         self.resume()
         return None
 
+    def take_early(self) -> bytes:
+        """What has come and nobody has read: the first bytes for the pipe that reads from here on."""
+        data, self.early = self.early, b""
+        return data
+
     def resume(self) -> None:
         """Have more come, unless a pipe decides that. An earlier one may have left the transport paused."""
         if not self.gone and self.source_of is None:

@@ -106,10 +106,12 @@ class Attempts:
         if self._finding:
             return  # the last one has failed while it was being asked, and there may be many such
         self._finding = True
-        while self._again:
-            self._again = False
-            self._find()
-        self._finding = False
+        try:
+            while self._again:
+                self._again = False
+                self._find()
+        finally:
+            self._finding = False
 
     def _find(self) -> None:
         group, key, tried = self._upstream.group, self._key, tuple(self.tried)

@@ -332,7 +332,7 @@ class Exchange(UpstreamSide):
         connection = self.connection_up
         if connection is not None and connection.open and (self.body is None or self.body.sent):
             self.connection_up = None
-            Drain(connection, None, method=self.method, begun=self._buffer)
+            Drain(connection, None, self.keep_place(), method=self.method, begun=self._buffer)
 
     def delivered(self, count: int, now: float) -> None:
         """The client's kernel has the whole response, which C{send_whole} has sent."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from twisted_pipe.http.forwarding import without
+from twisted_pipe.messages.headers import alike, without_alike
 
 if TYPE_CHECKING:
     from twisted_pipe.http.facts import ExchangeFacts
@@ -16,9 +19,18 @@ __all__ = ["change_request", "change_response"]
 _GOOD = frozenset({200, 201, 204, 206, 301, 302, 303, 304, 307, 308})
 
 
-def _changed(lines: list[bytes], changes: HeadChanges, exchange: ExchangeFacts, adds: bool) -> list[bytes]:
-    replaced = changes.remove | {name.lower() for name, _ in changes.set}
-    lines = without(lines, replaced)
+@lru_cache(maxsize=256)
+def _replaced(removed: frozenset[bytes], put: tuple[bytes, ...], of: Callable[[bytes], bytes]) -> frozenset[bytes]:
+    """The names, as C{of} makes them, whose fields are lost."""
+    return frozenset(of(name) for name in (*removed, *put))
+
+
+def _names(changes: HeadChanges) -> tuple[bytes, ...]:
+    return tuple([name for name, _ in changes.set])
+
+
+def _with_new(lines: list[bytes], changes: HeadChanges, exchange: ExchangeFacts, adds: bool) -> list[bytes]:
+    """C{lines}, to which those of C{changes} are appended."""
     for name, value in (*changes.set, *(changes.add if adds else ())):
         text = value.render_header(exchange)
         if text:
@@ -32,9 +44,15 @@ def change_request(
     """
     C{lines} of a request as C{changes} want them. C{Host} is a line of its own.
 
+    What is set tells a server what a client must not say, so with it goes what a server could take for it: C{X_User} with
+    C{X-User}. With what is removed likewise.
+
+    @param lines: of which one may be several.
     @return: the value of C{Host}, and the other fields.
     """
-    changed = _changed([b"Host: " + host, *lines], changes, exchange, adds=True)
+    lines = b"\r\n".join([b"Host: " + host, *lines]).split(b"\r\n")
+    kept = without_alike(lines, _replaced(changes.remove, _names(changes), alike))
+    changed = _with_new(kept, changes, exchange, adds=True)
     hosts = [line for line in changed if line[:5].lower() == b"host:"]
     if hosts:
         host = hosts[-1][5:].strip(b" \t")
@@ -44,4 +62,5 @@ def change_request(
 
 def change_response(lines: list[bytes], changes: HeadChanges, exchange: ExchangeFacts) -> list[bytes]:
     """C{lines} of a response as C{changes} want them."""
-    return _changed(lines, changes, exchange, adds=changes.always or exchange.status in _GOOD)
+    kept = without(lines, _replaced(changes.remove, _names(changes), bytes.lower))
+    return _with_new(kept, changes, exchange, adds=changes.always or exchange.status in _GOOD)

@@ -359,6 +359,15 @@ class HttpClient:
     def wait_for_body(self) -> None:
         """The exchange wants more of the body by C{body_received}."""
         self.state = _BODY
+        if not self._going:
+            # message filters had the request: no event tells again of what came meanwhile, and their time was not the client's
+            self._since = self.proxy.clock.seconds()
+            if self.wire.readable:
+                self.proxy.clock.callLater(0, self._read_body)
+
+    def _read_body(self) -> None:
+        if self.state is _BODY:
+            self.socket_ready()
 
     def stop_waiting(self) -> None:
         """It has the body."""

@@ -138,10 +138,12 @@ class HttpUpstream:
     def give_back(self, connection: UpstreamConnection, now: float) -> None:
         """An exchange is over, and its connection can carry another: keep it if there is room."""
         connection.user = None
+        source = connection.source
         if (
             connection.requests >= self.keepalive.requests
             or now >= connection.good_until
             or connection.peer.state is PeerState.REMOVED
+            or (source is None and connection.wire.readable)  # it has ended, or said something behind the response
         ):
             connection.close()
             return
@@ -153,7 +155,6 @@ class HttpUpstream:
         connection.stack.append(connection)
         if not self._deadline.running:
             self._deadline.restart(now)
-        source = connection.source
         if source is not None and source.readable:
             # the last read took all that it asked for: there may be more, or nothing. Not now: the response may still be lent
             source.reactor.loop.post(source)

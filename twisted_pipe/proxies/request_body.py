@@ -184,6 +184,8 @@ class RequestBody:
             filters.append(chunked_filter(self._decoder))
         self.sent = False
         client.lend()
+        if client.source is None:
+            rest += client.wire.take_early()  # what came while message filters had the request
         pipe = self.pipe = EventPipe(
             client.transport,
             None,
@@ -217,7 +219,7 @@ class RequestBody:
         if pipe.upstream_whole:
             self.whole = True
             self._exchange.body_came(pipe.bytes_in)
-            self._exchange.client.pending = pipe.leftover
+            self._exchange.client.pending = pipe.leftover + pipe.take_unread()
             self._exchange.client.listen()
 
     def deliver_to(self, connection: UpstreamConnection, head: bytes) -> None:

@@ -199,6 +199,9 @@ class ResponseBody:
             connection.source.relay = None
         self._length = length or 0
         lost = exchange.lost
+        first = bytes(body)
+        if connection.source is None and not lost:
+            first += connection.wire.take_early()  # what came while message filters had the response
         pipe = self._mover = EventPipe(
             None if lost else connection.wire.transport,
             client.transport,
@@ -207,7 +210,7 @@ class ResponseBody:
             clock=client.proxy.clock,
             spill=client.proxy.spill,
             head=head,
-            preread=bytes(body),
+            preread=first,
             length=length,
             decoder=self._decoder,
             keep_open=True,
@@ -226,7 +229,7 @@ class ResponseBody:
         if pipe.upstream_whole:
             if self._connection.source is None:
                 self._connection.wire.release()
-            self._exchange.response_received(clean=not pipe.surplus)
+            self._exchange.response_received(clean=not (pipe.surplus or pipe.take_unread()))
 
     def _done(self, outcome: PipeOutcome, pipe: EventPipe) -> None:
         exchange = self._exchange
@@ -267,7 +270,7 @@ class ResponseBody:
             exchange.connection_up = None
             if unread:
                 connection.wire.early = unread + connection.wire.early
-            Drain(connection, self._response, left, self._decoder)
+            Drain(connection, self._response, exchange.keep_place(), left, self._decoder)
 
     def _fail(self, error: PipeError) -> None:
         self._exchange.response_failed(error)

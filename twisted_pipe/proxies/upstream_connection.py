@@ -283,10 +283,10 @@ class UpstreamConnection:
 
     @property
     def useless(self) -> bool:
-        """Whether it is known to have ended while it was idle, though its event has not been handled yet."""
+        """Whether it is known to have ended or said something while it was idle, though its event has not been handled yet."""
         source = self.source
         if source is None:
-            return not self.open or self.wire.ended
+            return not self.open or self.wire.readable
         return bool(source.events or source.pending_eof) or (source.readable and self._has_more())
 
     def _has_more(self) -> bool:

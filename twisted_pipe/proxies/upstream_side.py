@@ -8,6 +8,11 @@ section 9.2.2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+from twisted.logger import Logger
+
 from twisted_pipe.errors import PipeError, Side, TimedOut
 from twisted_pipe.http.head import BadMessage, Framing, ResponseHead, parse_response
 from twisted_pipe.http.upgrade import check_change
@@ -23,6 +28,8 @@ from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 from twisted_pipe.upstream.peer import Peer
 
 __all__ = ["UpstreamSide"]
+
+_log = Logger()
 
 _MOST_INTERIM = 16  # responses before the response: more is an upstream gone mad
 _NO_BODY, _BY_LENGTH = Framing.NONE, Framing.LENGTH
@@ -133,7 +140,12 @@ class UpstreamSide(ExchangeRecord):
 
     def _send(self, connection: UpstreamConnection) -> None:
         """The request's head, and its body if that is in memory; a larger one follows by its pipe."""
-        head = request_head(self, self._route, connection.server)
+        try:
+            head = request_head(self, self._route, connection.server)
+        except Exception:  # a mistake of ours, for which no server is to be blamed
+            _log.failure("{client}: the request could not be written", client=self.client.name)
+            self.refuse(500, "the request could not be written", Side.CALLER, told=True)
+            return
         body = self.body
         if body is not None and body.pipe is not None:
             body.deliver_to(connection, head)
@@ -273,6 +285,16 @@ class UpstreamSide(ExchangeRecord):
         peer, self._peer = self._peer, None
         if peer is not None:
             self._upstream.release(peer)
+
+    def keep_place(self) -> Callable[[], object]:
+        """
+        The request goes on at its server without this exchange.
+
+        @return: releases the server, and has to be called once.
+        """
+        peer, self._peer = self._peer, None
+        assert peer is not None
+        return partial(self._upstream.release, peer)
 
     def _abort_upstream(self) -> None:
         connection, self.connection_up = self.connection_up, None
