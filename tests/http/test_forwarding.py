@@ -84,6 +84,15 @@ class NextProxyTests(SynchronousTestCase):
             ],
         )
 
+    def test_what_a_server_would_take_for_the_same_is_not_passed_on(self) -> None:
+        """CGI reads C{_} and C{-} alike. It is not continued either: nobody but a client that lies writes it so."""
+        lying = (
+            b"GET / HTTP/1.1\r\nHost: a:80\r\nX_Forwarded_For: 6.6.6.6\r\nx-forwarded_proto: https\r\nX_FORWARDED-HOST: evil\r\n"
+            b"Accept: x\r\n\r\n"
+        )
+        made = forwarder(ForwardedStyle.X_FORWARDED)
+        self.assertEqual(sorted(lines(made, lying)), sorted(lines(made, FRESH)))
+
     def test_the_family_that_is_not_written_is_passed_on(self) -> None:
         found = lines(forwarder(ForwardedStyle.RFC7239), SEEN)
         self.assertIn(b"X-Forwarded-For: 1.1.1.1, 2.2.2.2", found)

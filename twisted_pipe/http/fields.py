@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-__all__ = ["BadFields", "FieldKind", "kinds_of", "normal_line_ends"]
+__all__ = ["X_FORWARDED", "BadFields", "FieldKind", "kinds_of", "normal_line_ends"]
 
 _FIRST_LINE = b"GET / HTTP/1.1\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -50,6 +50,13 @@ class FieldKind(enum.IntEnum):
     AUTHORIZATION = 13
 
 
+#: Who was served, as most proxies say it; and what servers of the CGI kind read as the same, because they take C{_} for C{-}.
+X_FORWARDED = frozenset(
+    b"x%bforwarded%b%b" % (first, second, what)
+    for first in (b"-", b"_")
+    for second in (b"-", b"_")
+    for what in (b"for", b"proto", b"host")
+)
 _KINDS = {
     b"connection": FieldKind.CONNECTION,
     b"content-length": FieldKind.LENGTH,
@@ -62,9 +69,7 @@ _KINDS = {
     b"trailer": FieldKind.HOP,
     b"http2-settings": FieldKind.HOP,
     b"upgrade": FieldKind.UPGRADE,
-    b"x-forwarded-for": FieldKind.FORWARDED,
-    b"x-forwarded-proto": FieldKind.FORWARDED,
-    b"x-forwarded-host": FieldKind.FORWARDED,
+    **dict.fromkeys(X_FORWARDED, FieldKind.FORWARDED),
     b"forwarded": FieldKind.FORWARDED,
     b"via": FieldKind.FORWARDED,
     b"date": FieldKind.DATE,

@@ -12,11 +12,10 @@ import enum
 
 import attrs
 
+from twisted_pipe.http.fields import X_FORWARDED
 from twisted_pipe.http.head import RequestHead
 
 __all__ = ["ForwardedStyle", "Forwarder", "without"]
-
-_FAMILY = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 
 
 class ForwardedStyle(enum.Enum):
@@ -80,7 +79,7 @@ class Forwarder:
         lines = request.lines
         added = []
         if self.says_x_forwarded:
-            lines = without(lines, _FAMILY)
+            lines = without(lines, X_FORWARDED)
             chain = _joined(request.get_list(b"x-forwarded-for"), self.client)
             added = [
                 b"X-Forwarded-For: " + chain,
