@@ -13,7 +13,11 @@ from typing import Any
 import attrs
 import trustme
 from OpenSSL import SSL
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Peer
@@ -24,12 +28,16 @@ from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.socket_options import socket_below
 from twisted_pipe.net.tls_socket import TlsSocket
 from twisted_pipe.net.wire import TransportWire
+from twisted_pipe.preface.proxy_header import Version
 from twisted_pipe.proxies.connecting import Connecting
 from twisted_pipe.proxies.connection_facts import facts_of
+from twisted_pipe.proxies.context import ProxyContext
+from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.tls.client import ClientTls
+from twisted_pipe.tls.problems import explain
 from twisted_pipe.tls.settings import ClientTlsSettings
 from twisted_pipe.upstream.connect_settings import ConnectSettings
-from twisted_pipe.upstream.group import UpstreamServer
+from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 PLAIN = ConnectSettings()
 OPTIONS = ConnectSettings(bind="127.0.0.2", nodelay=False, keepalive=KeepaliveProbes(30, 10, 3), user_timeout=5)
@@ -261,6 +269,52 @@ class ConnectingTests(SynchronousTestCase):
         connecting.cancel()
         self.settle_until(lambda: peer.read() is not None and (peer.ended or peer.reset))
         self.assertEqual((self.wires, self.problems), ([], []))
+
+
+class ProtocolTests(ConnectingTests):
+    """What protocols of plugins connect by: the group's settings hold for them, too."""
+
+    wire = Protocol
+
+    def begin(self, settings: ConnectSettings = PLAIN, preface: bytes = b"", name: str = "origin:80") -> Any:
+        if preface:
+            settings = attrs.evolve(settings, proxy_protocol=Version.TEXT)
+        group = UpstreamGroup([self.server(name)], clock=self.engine.reactor, connect=settings)
+        context = ProxyContext(group, ProxySettings(), None, self.engine.reactor)  # type: ignore[arg-type]
+        connecting = context.connect(group.peers[0].server, Said)
+        connecting.addCallbacks(self.wires.append, self._failed)
+        return connecting
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError, ConnectingCancelledError):
+            tls = failure.check(SSL.Error)
+            self.problems.append(explain(failure.value) if tls else failure.getErrorMessage())
+
+    def send(self, data: bytes) -> None:
+        self.wires[0].transport.write(data)
+
+    def test_connected_once_and_only_when_all_stands(self) -> None:
+        self.begin(self.tls())
+        peer = self.accept_tls()
+        self.assertEqual(self.wires, [])
+        self.settle_until(peer.shake)
+        self.assertEqual(self.opened().connected_times, 1)
+        peer.write(b"hello")
+        self.settle_until(lambda: self.wires[0].received == b"hello")
+
+
+class Said(Protocol):
+    """One of a plugin."""
+
+    def __init__(self) -> None:
+        self.connected_times = 0
+        self.received = b""
+
+    def connectionMade(self) -> None:
+        self.connected_times += 1
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
 
 
 class BareConnectingTests(ConnectingTests):

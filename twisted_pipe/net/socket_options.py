@@ -23,6 +23,7 @@ __all__ = [
     "bind_local",
     "local_address",
     "prepare_connecting",
+    "prepare_transport",
     "socket_below",
 ]
 
@@ -84,6 +85,19 @@ def apply_options(sock: socket.SocketType, settings: ConnectionOptions) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
     if settings.user_timeout:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(settings.user_timeout * 1000))
+
+
+def prepare_transport(transport: Any, settings: ConnectionOptions) -> None:
+    """
+    The same for a Twisted transport, which TLS may stand on.
+
+    @raise OSError: the kernel refuses it.
+    """
+    if hasattr(transport, "setTcpNoDelay"):
+        transport.setTcpNoDelay(settings.nodelay)
+    sock = socket_below(transport)
+    if sock is not None:
+        apply_options(sock, settings)
 
 
 def socket_below(transport: Any) -> socket.socket | None:

@@ -10,22 +10,18 @@ holds what one read brings while nobody wants it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_pipe.net.closing import abort
 from twisted_pipe.net.edge import SocketOwner
 from twisted_pipe.net.pipe_end import PipeEnd
-from twisted_pipe.net.quiet import QuietFactory
 
-__all__ = ["TransportWire", "connect_wire"]
+__all__ = ["TransportWire"]
 
 
 class TransportWire(PipeEnd):
@@ -153,71 +149,3 @@ class _Sending:
 
     def stopProducing(self) -> None:
         """It is gone, which the wire is told, too."""
-
-
-def connect_wire(endpoint: Any, clock: Any = None, tls: Any = None, preface: bytes = b"") -> Deferred[TransportWire]:
-    """
-    Connect by a Twisted endpoint.
-
-    @param clock: the reactor; only TLS needs it.
-    @param tls: an C{IOpenSSLClientConnectionCreator}, to speak TLS on the connection; None to leave it plain.
-    @param preface: sent first, before TLS.
-    @return: fires with the wire when it stands, TLS included; fails as the endpoint does, or as the handshake. May be cancelled.
-    """
-    if tls is None:
-        connecting: Deferred[TransportWire] = maybeDeferred(endpoint.connect, QuietFactory.forProtocol(TransportWire))
-        return connecting.addCallback(_after_preface, preface) if preface else connecting
-    shaken: Deferred[TransportWire] = Deferred(lambda _: give_up())
-    wire = _ShakingWire(shaken)
-    factory = TLSMemoryBIOFactory(tls, True, QuietFactory.forProtocol(lambda: wire), clock)
-    factory.protocol = partial(_AfterPreface, preface)  # type: ignore[assignment]
-    reaching = maybeDeferred(endpoint.connect, factory)
-
-    def give_up() -> None:
-        reaching.cancel()
-        if wire.transport is not None:
-            wire.abort()
-
-    reaching.addErrback(lambda failure: None if shaken.called else shaken.errback(failure))
-    return shaken
-
-
-def _after_preface(wire: TransportWire, preface: bytes) -> TransportWire:
-    wire.write(preface)
-    return wire
-
-
-class _AfterPreface(BufferingTLSTransport):
-    """TLS behind what has to come before it."""
-
-    def __init__(self, preface: bytes, *arguments: Any) -> None:
-        self._preface = preface
-        BufferingTLSTransport.__init__(self, *arguments)
-
-    def makeConnection(self, transport: Any) -> None:
-        if self._preface:
-            transport.write(self._preface)
-        BufferingTLSTransport.makeConnection(self, transport)
-
-
-@implementer(IHandshakeListener)
-class _ShakingWire(TransportWire):
-    """A wire that does not stand before the handshake is over."""
-
-    def __init__(self, shaken: Deferred[TransportWire]) -> None:
-        TransportWire.__init__(self)
-        self._shaken = shaken
-
-    def handshakeCompleted(self) -> None:
-        if not self._shaken.called:
-            self._shaken.callback(self)
-
-    def connectionMade(self) -> None:
-        pass  # nothing is paused: the handshake needs to read
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        if self._shaken.called:
-            TransportWire.connectionLost(self, reason)
-        else:
-            self.gone = True
-            self._shaken.errback(reason)

@@ -15,9 +15,8 @@ from twisted_pipe.interfaces import IHealthCheckStream
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import can_half_close
 from twisted_pipe.net.edge import WOULD_BLOCK
-from twisted_pipe.preface.proxy_header import Command, ProxyHeader
-from twisted_pipe.preface.proxy_protocol import write_header
 from twisted_pipe.proxies.connecting import Connecting, Wire
+from twisted_pipe.proxies.proxy_header_out import header_for
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 __all__ = ["CheckConnector", "CheckStream"]
@@ -50,7 +49,7 @@ class CheckConnector:
         settings = self.group.connect
         preface = b""
         if settings.proxy_protocol is not None:
-            preface = write_header(ProxyHeader(version=settings.proxy_protocol, command=Command.LOCAL))
+            preface = header_for(settings.proxy_protocol, None)
         connecting = Connecting(
             self.reactor,
             self.place(server),

@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.bound_endpoint import bound_endpoint
-from twisted_pipe.net.socket_options import apply_options, prepare_connecting, socket_below
+from twisted_pipe.net.connect_protocol import connect_protocol
+from twisted_pipe.net.socket_options import prepare_connecting, prepare_transport
 from twisted_pipe.net.tls_socket import TlsSocket
-from twisted_pipe.net.wire import TransportWire, connect_wire
+from twisted_pipe.net.wire import TransportWire
 from twisted_pipe.upstream.connect_settings import ConnectSettings
 from twisted_pipe.upstream.group import UpstreamServer
 
@@ -134,20 +135,14 @@ class Connecting:
         tls = self._settings.tls
         creator = None if tls is None else tls.creator(self._server)
         endpoint = bound_endpoint(self._server.endpoint, self._settings.bind)
-        return connect_wire(endpoint, self._clock, creator, self._preface)
+        return connect_protocol(endpoint, TransportWire, self._clock, creator, self._preface)
 
     def _transport_opened(self, wire: TransportWire) -> None:
         if self._cancelled:
             wire.abort()
             return
         self._attempt = None
-        transport: Any = wire.transport
-        settings = self._settings
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(settings.nodelay)
-        sock = socket_below(transport) if settings.wants_preparation else None
-        if sock is not None:
-            apply_options(sock, settings)
+        prepare_transport(wire.transport, self._settings)
         self._opened(wire)
 
     def _transport_failed(self, failure: Failure) -> None:

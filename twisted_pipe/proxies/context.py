@@ -15,15 +15,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 
 from twisted_pipe.interfaces import Direction, FilterContext, NamedFilter
+from twisted_pipe.net.bound_endpoint import bound_endpoint
+from twisted_pipe.net.connect_protocol import connect_protocol
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.pipe_end import PipeEnd
-from twisted_pipe.net.quiet import QuietFactory
+from twisted_pipe.net.socket_options import prepare_transport
 from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.proxies.built_filters import build_filters
+from twisted_pipe.proxies.proxy_header_out import header_for
 from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.upstream.connect_settings import ConnectSettings
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 
 __all__ = ["ProxyContext"]
@@ -45,15 +49,22 @@ class ProxyContext:
     spill: SpillDirectory
     clock: Any
 
-    def connect(self, server: UpstreamServer, protocol: Callable[[], Any]) -> Deferred[Any]:
+    def connect(self, server: UpstreamServer, protocol: Callable[[], Any], client: Any = None) -> Deferred[Any]:
         """
-        Connect to C{server}, for at most C{connect_timeout} seconds. Whoever has picked it releases it, also when this fails.
+        Connect to C{server} as its group says (L{ConnectSettings<twisted_pipe.upstream.connect_settings.ConnectSettings>}: TLS,
+        local address, …), for at most C{connect_timeout} seconds. Whoever has picked it releases it, also when this fails.
 
-        @param protocol: makes the C{IProtocol} of the connection.
+        @param protocol: makes the C{IProtocol} of the connection, which is connected when all of that stands.
+        @param client: the client's transport, whom servers that want a PROXY header are told of; None if it is for nobody.
         @return: fires with that protocol; fails as the endpoint does, or with C{twisted.internet.defer.TimeoutError}. May be
             cancelled.
         """
-        connecting: Deferred[Any] = maybeDeferred(server.endpoint.connect, QuietFactory.forProtocol(protocol))
+        settings = self.group.connect
+        creator = None if settings.tls is None else settings.tls.creator(server)
+        preface = b"" if settings.proxy_protocol is None else header_for(settings.proxy_protocol, client)
+        endpoint = bound_endpoint(server.endpoint, settings.bind)
+        connecting = connect_protocol(endpoint, protocol, self.clock, creator, preface)
+        connecting.addCallback(_prepared, settings)
         if self.settings.connect_timeout:
             connecting.addTimeout(self.settings.connect_timeout, self.clock)
         return connecting
@@ -131,3 +142,9 @@ class ProxyContext:
             keep_open=keep_open,
             name=name,
         )
+
+
+def _prepared(protocol: Any, settings: ConnectSettings) -> Any:
+    if settings.wants_preparation:
+        prepare_transport(protocol.transport, settings)
+    return protocol

@@ -13,7 +13,7 @@ from cryptography.x509 import Certificate
 from cryptography.x509.oid import NameOID
 
 from twisted_pipe.preface.client_hello import ClientHello
-from twisted_pipe.preface.proxy_protocol import ProxyHeader, Version, header_of, write_header
+from twisted_pipe.preface.proxy_protocol import Command, ProxyHeader, Version, header_of, write_header
 from twisted_pipe.preface.tlv import ClientSsl, SslClient, SslTlvType, Tlv, TlvType
 from twisted_pipe.proxies.connection_facts import header_of as received_header
 from twisted_pipe.proxies.connection_facts import tls_of
@@ -29,9 +29,11 @@ def header_for(version: Version, client: Any, hello: ClientHello | None = None) 
     """
     The header, as bytes.
 
-    @param client: the transport of the client.
+    @param client: the transport of the client; None for a connection of our own, on nobody's behalf.
     @param hello: what it has said first, if its TLS is passed on as it is.
     """
+    if client is None:
+        return write_header(ProxyHeader(version=version, command=Command.LOCAL))
     tlvs = () if version is Version.TEXT else _tlvs(received_header(client), tls_of(client), hello)
     return write_header(header_of(version, client.getPeer(), client.getHost(), tlvs))
 
