@@ -13,7 +13,6 @@ import attrs
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.interfaces import FilterContext, FilterOutput, IPipeFilter, IPipeFilterFactory, OnFailure
 from twisted_pipe.plugin.declared import ConfiguredPlugin, DeclaredPlugin
 from twisted_pipe.plugin.options import Option, at_least, between, one_of, option
@@ -25,31 +24,31 @@ __all__ = [
     "PipeFilter",
     "at_least",
     "between",
+    "failure_options",
     "one_of",
     "option",
-    "parse_on_failure",
 ]
 
 
-def parse_on_failure(name: str, text: str) -> OnFailure:
+def _parse_on_failure(name: str, text: str) -> OnFailure:
     """Of the common option C{on_failure}."""
     return OnFailure(one_of(*map(str, OnFailure))(name, text))
 
 
-_COMMON_OPTIONS = {
-    "on_failure": Option(
-        parse=parse_on_failure,
-        kind="|".join(map(str, OnFailure)),
-        default=OnFailure.ABORT,
-        help="when the filter fails, end the connection, or go on without it if it has not put out anything",
-    ),
-    "filter_timeout": Option(
-        parse=parse_duration,
-        default=60.0,
-        help="how long it may wait for one Deferred; 0: for ever",
-        unit="seconds",
-    ),
-}
+def failure_options(on_failure: str, filter_timeout: str) -> dict[str, Option]:
+    """The options that every filter has, of bytes or of messages, with what they mean for its kind."""
+    return {
+        "on_failure": Option(
+            parse=_parse_on_failure, kind="|".join(map(str, OnFailure)), default=OnFailure.ABORT, help=on_failure
+        ),
+        "filter_timeout": Option(parse=parse_duration, default=60.0, help=filter_timeout, unit="seconds"),
+    }
+
+
+_COMMON_OPTIONS = failure_options(
+    "when the filter fails, end the connection, or go on without it if it has not put out anything",
+    "how long it may wait for one Deferred; 0: for ever",
+)
 
 
 @implementer(IPipeFilter)
@@ -117,19 +116,13 @@ class FilterPlugin(DeclaredPlugin):
     common: ClassVar[Mapping[str, Option]] = _COMMON_OPTIONS
     configured: ClassVar[Any] = ConfiguredFilter
 
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredFilter:
-        """
-        As every plugin's; see L{PipeFilter.judges_options}.
-
-        @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
-            imported or built.
-        """
-        configured: ConfiguredFilter = DeclaredPlugin.configure(self, options)
-        if getattr(configured.plugin_class, "judges_options", False):
-            try:
-                configured.build(FilterContext())
-            except BadConfiguration as error:
-                raise BadConfiguration(self._called(error.name), error.value, error.expected) from error
+    def make(
+        self, loaded: type[Any], values: tuple[tuple[str, Any], ...], common: Mapping[str, Any]
+    ) -> ConfiguredFilter:
+        """See L{PipeFilter.judges_options}."""
+        configured = ConfiguredFilter(self, loaded, values, **common)
+        if getattr(loaded, "judges_options", False):
+            configured.build(FilterContext())
         return configured
 
     @property

@@ -68,7 +68,18 @@ class DeclaredPlugin:
         """
         loaded = self.load()
         values, common = self._parse_all(loaded, options)
-        return self.configured(self, loaded, tuple(values.items()), **common)
+        try:
+            return self.make(loaded, tuple(values.items()), common)
+        except BadConfiguration as error:
+            raise BadConfiguration(self._called(error.name), error.value, error.expected) from error
+
+    def make(self, loaded: type[Any], values: tuple[tuple[str, Any], ...], common: Mapping[str, Any]) -> Any:
+        """
+        For a kind to override: the configured plugin, of options that are right each by itself.
+
+        @raise BadConfiguration: they make no sense together; with an option's bare name.
+        """
+        return self.configured(self, loaded, values, **common)
 
     def build(self, argument: Any) -> Any:
         """One with all defaults."""

@@ -109,21 +109,12 @@ class CheckPlugin(DeclaredPlugin):
     common: ClassVar[Mapping[str, Option]] = _COMMON_OPTIONS
     configured: ClassVar[Any] = ConfiguredCheck
 
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredCheck:
-        """
-        As every plugin's. One is built at once, so that what its constructor refuses is refused then: options that make no sense
-        together. It raises C{BadConfiguration} with the option's bare name.
-
-        @raise BadConfiguration: for an option that is unknown, missing or does not parse, and for a class that cannot be
-            imported or built.
-        """
-        loaded = self.load()
-        values, common = self._parse_all(loaded, options)
-        try:
-            configured = ConfiguredCheck(self, loaded, tuple(values.items()), CheckSchedule(**common))
-            configured.build(None)
-        except BadConfiguration as error:
-            raise BadConfiguration(self._called(error.name), error.value, error.expected) from error
+    def make(
+        self, loaded: type[Any], values: tuple[tuple[str, Any], ...], common: Mapping[str, Any]
+    ) -> ConfiguredCheck:
+        """One is built at once, so that what its constructor refuses is refused now."""
+        configured = ConfiguredCheck(self, loaded, values, CheckSchedule(**common))
+        configured.build(None)
         return configured
 
     @property

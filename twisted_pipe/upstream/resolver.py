@@ -9,7 +9,6 @@ import attrs
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.interfaces import IUpstreamResolver, IUpstreamResolverFactory
 from twisted_pipe.plugin.declared import ConfiguredPlugin, DeclaredPlugin
 from twisted_pipe.plugin.discovery import PluginKind
@@ -61,20 +60,11 @@ class ResolverPlugin(DeclaredPlugin):
     common: ClassVar[Mapping[str, Option]] = _COMMON_OPTIONS
     configured: ClassVar[Any] = ConfiguredResolver
 
-    def configure(self, options: Mapping[str, Any]) -> ConfiguredResolver:
-        """
-        As every plugin's.
-
-        @raise BadConfiguration: for an option that is unknown, missing or does not parse, for bounds that cannot be met, and for a
-            class that cannot be imported or built.
-        """
-        loaded = self.load()
-        values, common = self._parse_all(loaded, options)
-        try:
-            bounds = Bounds(**common)
-        except BadConfiguration as error:
-            raise BadConfiguration(self._called(error.name), error.value, error.expected) from error
-        return ConfiguredResolver(self, loaded, tuple(values.items()), bounds)
+    def make(
+        self, loaded: type[Any], values: tuple[tuple[str, Any], ...], common: Mapping[str, Any]
+    ) -> ConfiguredResolver:
+        """With bounds that can be met."""
+        return ConfiguredResolver(self, loaded, values, Bounds(**common))
 
     @property
     def bounds(self) -> Bounds:

@@ -15,30 +15,19 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.filters.base import parse_on_failure
+from twisted_pipe.filters.base import failure_options
 from twisted_pipe.interfaces import IMessageFilter, IMessageFilterFactory, MessageContext, MessageOutput, OnFailure
 from twisted_pipe.messages.request import RequestMessage
 from twisted_pipe.messages.response import ResponseMessage
 from twisted_pipe.plugin.declared import ConfiguredPlugin, DeclaredPlugin
 from twisted_pipe.plugin.options import Option, at_least, between, one_of, option
-from twisted_pipe.units import parse_duration
 
 __all__ = ["ConfiguredMessageFilter", "MessageFilter", "MessageFilterPlugin", "at_least", "between", "one_of", "option"]
 
-_COMMON_OPTIONS = {
-    "on_failure": Option(
-        parse=parse_on_failure,
-        kind="|".join(map(str, OnFailure)),
-        default=OnFailure.ABORT,
-        help="when the filter fails, answer 500, or let the message go on as if the filter had not seen it",
-    ),
-    "filter_timeout": Option(
-        parse=parse_duration,
-        default=60.0,
-        help="how long it may wait for what it does about one message; 0: for ever",
-        unit="seconds",
-    ),
-}
+_COMMON_OPTIONS = failure_options(
+    "when the filter fails, answer 500, or let the message go on as if the filter had not seen it",
+    "how long it may wait for what it does about one message; 0: for ever",
+)
 
 _NO_BYPASS = "must be abort: this filter protects what is behind it, and one that is bypassed lets everybody in"
 
