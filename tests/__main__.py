@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +26,8 @@ E2E = Path("tests/e2e")
 MEASURING = ("test_stalled.py",)
 #: Those that take longest, which begin first.
 LONG = ("test_http_crowd.py", "test_tcp_proxy.py", "test_transports.py", "test_http_failures.py", "test_http_matrix.py")
+#: Trial tests that take long and no reactor runs: they are tried once, with ours.
+PURE = ("core", "filters", "fuzz", "http")
 LIMIT = 30 * 60  #: seconds of one run; then it is interrupted, and has failed
 SHOWN = 1 << 20  #: bytes of its output
 
@@ -34,12 +36,10 @@ SHOWN = 1 << 20  #: bytes of its output
 class Run:
     """
     @ivar command: what Python runs. C{SCRATCH} in it is a directory that is removed afterwards.
-    @ivar environment: what it says besides.
     """
 
     title: str
     command: tuple[str, ...]
-    environment: Mapping[str, str] = {}
 
 
 @attrs.frozen
@@ -55,8 +55,15 @@ class Outcome:
     seconds: float
 
 
-def trial(title: str, *options: str, **environment: str) -> Run:
-    return Run(title, ("-m", "twisted.trial", "--temp-directory=SCRATCH/trial", *options, "tests"), environment)
+def trial(title: str, *arguments: str) -> Run:
+    return Run(title, ("-m", "twisted.trial", "--temp-directory=SCRATCH/trial", *arguments))
+
+
+def rooms_with_a_reactor() -> list[str]:
+    """Packages and modules of trial tests to which it matters which reactor runs, or which are small."""
+    found = sorted([*Path("tests").glob("*/__init__.py"), *Path("tests").glob("test_*.py")])
+    names = [path.parent.name if path.name == "__init__.py" else path.stem for path in found]
+    return [f"tests.{name}" for name in names if name not in PURE]
 
 
 def end_to_end(file: Path) -> Run:
@@ -68,9 +75,8 @@ def side_by_side() -> list[Run]:
     files = [file for file in sorted(E2E.glob("test_*.py")) if file.name not in MEASURING]
     files.sort(key=lambda file: file.name not in LONG)
     return [
-        trial("trial, epollet", "--reactor=epollet"),
-        # that mutations are tried on one reactor is enough
-        trial("trial, default reactor", TWISTED_PIPE_MUTATIONS="off"),
+        trial("trial, epollet", "--reactor=epollet", "tests"),
+        trial("trial, default reactor", *rooms_with_a_reactor()),
         *map(end_to_end, files),
     ]
 
@@ -80,8 +86,7 @@ def carry_out(run: Run) -> Outcome:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as output:
         command = [sys.executable, *(word.replace("SCRATCH", scratch) for word in run.command)]
-        environment = {**os.environ, **run.environment}
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             code = process.wait(LIMIT)
         except subprocess.TimeoutExpired:

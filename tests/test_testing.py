@@ -632,7 +632,7 @@ class CutTests(SynchronousTestCase):
             self.assertIn(pieces, cuts)
 
     def test_splits(self) -> None:
-        @settings(max_examples=100, deadline=None, database=None)
+        @settings(max_examples=100)
         @given(st.binary(max_size=50).flatmap(lambda data: st.tuples(st.just(data), splits(data))))
         def check(case: tuple[bytes, list[bytes]]) -> None:
             data, pieces = case
@@ -644,7 +644,7 @@ class CutTests(SynchronousTestCase):
     def test_splits_shrink_to_few_pieces(self) -> None:
         failing: list[list[bytes]] = []
 
-        @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+        @settings(max_examples=200)
         @given(splits(b"abcdefgh"))
         def check(pieces: list[bytes]) -> None:
             if len(pieces) > 1:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
@@ -81,7 +81,7 @@ class LineTests(SynchronousTestCase):
         data = b"a\n\nb\r\nc" * 1000
         check_filter(LineFilter, [(data, data), (b"", b"")])
 
-    @settings(max_examples=200, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200)
     @given(st.data())
     def test_any_split(self, draw: Any) -> None:
         filter_class = draw.draw(st.sampled_from([Brackets, Crlf, Overlapping]))

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,13 +23,6 @@ from twisted_pipe.interfaces import FilterContext, NamedFilter
 from twisted_pipe.testing import FilterHarness, check_filter, splits
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
-
-
-def examples(count: int) -> Callable[[_Test], _Test]:
-    """The same examples each time."""
-    return settings(
-        max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
 
 
 def substituted(pieces: list[bytes], **options: Any) -> bytes:
@@ -75,7 +68,7 @@ class LiteralTests(SynchronousTestCase):
                         output = substituted(pieces, find=find, replace=replace)
                         self.assertEqual(output, expected, (find, replace, pieces))
 
-    @examples(300)
+    @settings(max_examples=300)
     @given(st.data())
     def test_large_streams(self, draw: Any) -> None:
         text = st.text("ab\n", max_size=6)
@@ -86,7 +79,7 @@ class LiteralTests(SynchronousTestCase):
         output = substituted(pieces, find=find, replace=replace, max=most)
         self.assertEqual(output, data.replace(find.encode(), replace.encode(), most or -1))
 
-    @examples(300)
+    @settings(max_examples=300)
     @given(st.data())
     def test_either_case(self, draw: Any) -> None:
         text = st.text("aAbBé", max_size=4)
@@ -213,7 +206,7 @@ class RegexTests(SynchronousTestCase):
                     output = substituted(pieces, find=find, replace="<>", regex=True, look_behind=8)
                     self.assertEqual(output, expected, (find, pieces))
 
-    @examples(400)
+    @settings(max_examples=400)
     @given(st.data())
     def test_large_streams(self, draw: Any) -> None:
         """Exactly as C{re.sub}, with windows that are small beside the stream."""
@@ -225,7 +218,7 @@ class RegexTests(SynchronousTestCase):
         output = substituted(pieces, find=find, replace="<>", regex=True, look_behind=look_behind, max=most)
         self.assertEqual(output, self.expected(data, find, most=most), find)
 
-    @examples(250)
+    @settings(max_examples=250)
     @given(st.data())
     def test_any_pattern_and_split(self, draw: Any) -> None:
         """However long the matches, and whatever the pattern looks at: no split makes a difference."""

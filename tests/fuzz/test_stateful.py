@@ -21,7 +21,7 @@ import sys
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -45,10 +45,7 @@ SETTINGS = settings(
     max_examples=int(EXAMPLES or 150),
     stateful_step_count=60,
     derandomize=not EXAMPLES,
-    deadline=None,
-    database=None,
     print_blob=bool(EXAMPLES),
-    suppress_health_check=list(HealthCheck),
 )
 
 MOST_STEPS = 200_000

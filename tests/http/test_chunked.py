@@ -405,7 +405,7 @@ def _broken(draw: st.DrawFn) -> bytes:
 
 
 class DifferentialTests(SynchronousTestCase):
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=200)
     @given(_stream, st.binary(max_size=20), st.data())
     def test_valid_streams(self, stream: bytes, rest: bytes, data: st.DataObject) -> None:
         """Cut anywhere, with anything behind them: as the filter and h11 see them."""
@@ -419,7 +419,7 @@ class DifferentialTests(SynchronousTestCase):
         pieces = [(stream + rest)[start:end] for start, end in zip([0, *places], [*places, size], strict=True)]
         self.assertEqual(outcome_of(pieces), attrs.evolve(found, rest=rest))
 
-    @settings(max_examples=500, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=500)
     @given(_broken())
     def test_broken_streams(self, stream: bytes) -> None:
         """

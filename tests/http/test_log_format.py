@@ -88,7 +88,7 @@ class CombinedTests(ZoneCase):
         for expected, facts in LINES.items():
             self.assertEqual(TEMPLATE.line(facts), b"x" + expected)
 
-    @settings(max_examples=400, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=400)
     @given(FACTS)
     def test_the_short_way_says_the_same_as_the_template(self, facts: Facts) -> None:
         self.assertEqual(b"x" + log_format("combined").line(facts), TEMPLATE.line(facts))
@@ -107,7 +107,7 @@ class CombinedTests(ZoneCase):
 
 
 class InjectionTests(ZoneCase):
-    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=200)
     @given(FACTS)
     def test_a_line_is_one_line(self, facts: Facts) -> None:
         for text in EVERY_KIND:
@@ -138,7 +138,7 @@ class EscapeTests(ZoneCase):
         }
         self.assertEqual({value: escape_for_json(value) for value in cases}, cases)
 
-    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=200)
     @given(st.text(max_size=20))
     def test_what_is_utf_8_comes_back_from_json(self, text: str) -> None:
         self.assertEqual(
@@ -211,7 +211,7 @@ class JsonTests(ZoneCase):
             {"request_time": 0, "upstream_connect_time": [0]},
         )
 
-    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=200)
     @given(FACTS)
     def test_it_is_valid_whatever_was_sent(self, facts: Facts) -> None:
         self.assertEqual(set(self.line(facts)), set(JSON_FIELDS))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.http.routing import RouteTable, SiteTable
 
-quickly = settings(max_examples=300, deadline=None, database=None, derandomize=True)
+quickly = settings(max_examples=300)
 
 some_paths = st.text("ab/", max_size=5).map(lambda text: re.sub(b"/+", b"/", b"/" + text.encode()))
 some_routes = st.dictionaries(some_paths, st.integers(), max_size=5)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.http.target import BadTarget, Target, check_host, normal_path, parse_target, replace_prefix
 
-quickly = settings(max_examples=300, deadline=None, database=None, derandomize=True)
+quickly = settings(max_examples=300)
 
 #: Paths of the pieces that mean something in one.
 paths = st.lists(

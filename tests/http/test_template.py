@@ -112,7 +112,7 @@ class HeaderTests(SynchronousTestCase):
     def test_no_space_stands_at_its_ends(self) -> None:
         self.assertEqual(self.header(" $http_a\t", b"\r\nx \n"), b"x")
 
-    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=40))
     def test_whatever_is_sent_the_field_goes_on(self, value: bytes) -> None:
         sent = self.header("v=$http_a", value)

@@ -57,7 +57,7 @@ class OpenSslTests(SynchronousTestCase):
             for cut in range(1, len(whole)):
                 self.assertIsNone(PARSER.parse(whole[:cut]), cut)
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(
         HOSTS,
         PROTOCOLS,
@@ -82,7 +82,6 @@ class OpenSslTests(SynchronousTestCase):
         for _ in range(20):
             self.assertIsNone(PARSER.parse(hello[: chance.randrange(1, len(hello))]))
 
-    @settings(deadline=None)
     @given(st.data())
     def test_a_changed_one_raises_nothing_else(self, data: st.DataObject) -> None:
         hello = bytearray(HELLO)

@@ -77,7 +77,7 @@ class KnownTests(SynchronousTestCase):
         self.assertTrue(matches(b"p" * 200, stored))
         self.assertFalse(matches(b"p" * 71, stored))
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(st.binary(max_size=200), st.sampled_from([b"", b"a", b"salt"]))
     def test_any_password_has_a_hash(self, password: bytes, salt: bytes) -> None:
         self.assertEqual(len(sha_crypt(password, salt, True, 1000)), 86)
