@@ -25,6 +25,7 @@ from typing import Any
 
 from twisted_pipe.core.buffers import SlabPool
 from twisted_pipe.core.decoding import BodyDecoder
+from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.core.pipe import Flow, Pipe
 from twisted_pipe.errors import DownstreamFailed, FilterFailed, PipeError
 from twisted_pipe.interfaces import NamedFilter
@@ -146,6 +147,8 @@ class Script:
         preread: bytes = b"",
         pool: SlabPool | None = None,
         cacheable: bool = False,
+        kept: bool = False,
+        quota: SpillQuota | None = None,
         head: bytes = b"",
         decoder: BodyDecoder | None = None,
         awaited: bool = False,
@@ -162,7 +165,9 @@ class Script:
             named,
             length,
             preread,
+            quota,
             cacheable=cacheable,
+            kept=kept,
             head=head,
             decoder=decoder,
             awaited=awaited,

@@ -167,6 +167,10 @@ class Life:
         if self.surplus and self.fails_after is not None:
             self.fails_after = min(self.fails_after, len(message)) if self.sent <= len(message) else None
         self.cacheable = rng.random() < 0.2  # all of it goes to the file, which is kept
+        self.kept = self.came_late and seed % 3 == 0  # the same, for its owner to take it
+        self.stored = self.cacheable and not self.kept
+        self.cacheable = self.cacheable or self.kept
+        self.took = False
         self.breaks = rng.random() < (0.6 if self.cacheable else 0.2)
         self.disk_fails = rng.random() < 0.15
         self.threads = rng.random() < 0.3  # a write to the file may take a while
@@ -179,7 +183,8 @@ class Life:
             len(self.stream) if known else None,
             preread,
             self.quota,
-            self.cacheable,
+            self.stored,
+            kept=self.kept,
             head=self.head if self.connected or rng.random() < 0.5 else b"",
             decoder=Digits() if self.framed else None,
             awaited=not self.connected,
@@ -476,7 +481,7 @@ class Life:
         self.check(not whole or pipe.upstream.value == "ended", "everything has come, and it waits for more")
         self.check(pipe.slabs <= limits.slabs, "more slabs than it may")
         self.check(pipe.slabs == self.pool.in_use, "the pool counts other slabs")
-        self.check(self.cacheable or pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
+        self.check(self.stored or pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
         self.check(self.quota.used - self.others == self.on_disk, "the quota counts other bytes")
         self.check(not self.quota.limit or self.quota.used <= self.quota.limit, "more on disk than all pipes may")
         piece = 40 * GROWTH ** len(self.filters)
@@ -487,6 +492,12 @@ class Life:
         pipe = self.pipe
         suspended = pipe.chain is not None and pipe.chain.suspension is not None
         open_ = pipe.downstream.value == "open"
+        if self.kept and self.seed % 2 and pipe.downstream.value == "awaited" and pipe.whole_on_disk:
+            self.check(self.file == self.whole, "the file is not the stream")
+            self.check(pipe.waits_for_downstream, "its file is whole, and it does not say so")
+            pipe.did_take_file()
+            self.took = True
+            return
         if self.under_way is not None:
             on_disk = self.writable and open_ and pipe.disk.outstanding
             self.check(not on_disk, "waits with bytes on disk for a ready client")
@@ -539,9 +550,9 @@ class Life:
         stored = finished and pipe.cacheable
         if stored:
             self.check(self.file == self.whole, "the file is not the stream")
-        alone = stored and isinstance(
-            error, DownstreamFailed
-        )  # the downstream was lost, and the file is whole all the same
+        # the downstream was lost, and the file is whole all the same, or there was none
+        alone = stored and (isinstance(error, DownstreamFailed) or self.took)
+        self.check(finished or not self.took, "an unclean end though the file was taken")
         self.check(finished == (pipe.error is None) or alone, "a clean end with an error, or an unclean one without")
         for pipe_filter in self.filters:
             self.check(len(pipe_filter.stops) == 1, "a filter was not told once")

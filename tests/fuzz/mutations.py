@@ -325,6 +325,26 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        if self.cacheable and error.side is Side.DOWNSTREAM and ",
         "        if not self.cacheable and error.side is Side.DOWNSTREAM and ",
     ),
+    "give the file away under a write": (
+        "pipe",
+        "            and not (self._memory or self.writing_file)\n            and self._fed",
+        "            and self._fed",
+    ),
+    "give the file away while the filters are at it": (
+        "pipe",
+        "            and self._fed == self._filled\n            and (self.chain is None or self.chain.finished)\n",
+        "            and self._fed == self._filled\n",
+    ),
+    "store more than the file may hold for its owner": (
+        "pipe",
+        "            UNLIMITED if cacheable else limits.file_size,\n",
+        "            UNLIMITED if cacheable or kept else limits.file_size,\n",
+    ),
+    "wait for a downstream though the file is taken": (
+        "pipe",
+        "        self.disk.took(self.disk.outstanding)\n        self._take_head(len(self._head))\n\n    def did_read",
+        "        self._take_head(len(self._head))\n\n    def did_read",
+    ),
     "a kept file begins anew": (
         "disk",
         " and not self.keep and self.reserved is None:\n",

@@ -48,6 +48,8 @@ class HostileDriverTests(SynchronousTestCase):
                 "stored": pipe.stored,
                 "stored without the client": pipe.stored and pipe.error is not None,
                 "stored up to a point": life.cacheable and not pipe.cacheable,
+                "stored, and taken": life.took and len(life.whole) > 0,
+                "stored to be taken, but came to be delivered": life.kept and life.connected and len(life.out) > 0,
                 "wrote in a thread": life.threads and pipe.bytes_spilled > 0,
                 "shared a quota": life.quota.limit > 0 and pipe.bytes_spilled > 0,
                 "was passed by": life.passed > 0,

@@ -209,6 +209,7 @@ class HttpCase(SynchronousTestCase):
         self.assertEqual(self.upstream.statistics().idle, 0)
         self.assertEqual(slab_pool(SIZE).statistics().in_use, self.slabs, "slabs leaked")
         self.assertEqual(self.spill.fds, [], "a spill file was not closed")
+        self.assertEqual(self.spill.quota.used, 0, "a place on disk was not given back")
         self.assertEqual(len(self.journal.lines), self.proxy.totals.requests)
 
 

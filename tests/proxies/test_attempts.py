@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.proxies.http_case import HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_case import LIMITS, HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import parsed, request, response
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.proxies import upstream_side
@@ -181,9 +182,126 @@ class ConditionRules(AttemptCase):
         origin.close()
         self.assert_next(client, big)
 
-    def test_not_one_that_went_by_a_pipe(self) -> None:
+
+class LargeBodyRules(AttemptCase):
+    """One that is larger than what is kept in memory goes by a pipe, or by a file if it may be sent more than once."""
+
+    servers = THREE
+    put = request("PUT", "/", body=bytes(range(256)) * 80)
+
+    def test_it_is_sent_again_from_its_file(self) -> None:
+        client, origin = self.ask(self.put)
+        origin.close()
+        second = self.origin("two:80")
+        self.assertEqual(second.gets(), self.put)
+        second.break_off()
+        self.assert_next(client, self.put, "three:80")
+        self.assert_log("200 one:80, two:80, three:80 -, -, 200 2")
+
+    def test_the_one_before_did_not_read_it(self) -> None:
+        """What it left unread is not missing for the next."""
+        self.start()
+        client = self.client()
+        client.says(self.put)
+        origin = self.origin("one:80")
+        self.settle()
+        origin.break_off()
+        self.assert_next(client, self.put)
+
+    def test_the_one_before_had_answered(self) -> None:
+        client, origin = self.ask(self.put, "http_503")
+        origin.says(BUSY)
+        self.assert_next(client, self.put)
+        self.assert_idle(2)
+
+    def test_the_one_before_could_not_be_connected_to(self) -> None:
+        self.start()
+        self.group.failed(self.group.peers[0], "for a while")
+        client = self.client()
+        client.says(self.put)
+        self.assert_next(client, self.put)
+
+    def test_a_connection_that_had_been_kept(self) -> None:
+        """Closed by the server while it was idle: the same one is asked once more."""
+        client, origin = self.ask(GET)
+        origin.says(GOOD)
+        self.assertEqual(client.gets(), GOOD)
+        for peer in self.group.peers[1:]:
+            self.group.mark(peer, False)
+        client.says(self.put)
+        self.assertEqual(origin.gets(), self.put)
+        origin.close()
+        self.assert_next(client, self.put, "one:80")
+
+    def test_in_chunks(self) -> None:
+        """What the servers get is framed anew, and the same each time."""
+        chunks = b"".join(b"3e8\r\n%b\r\n" % (b"%d" % number * 1000) for number in range(7)) + b"0\r\n\r\n"
+        self.start()
+        client = self.client()
+        client.says(b"PUT / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks[:5000])
+        self.settle()
+        client.says(chunks[5000:])
+        origin = self.origin("one:80")
+        got = origin.gets()
+        self.assertIn(b"\r\nTransfer-Encoding: chunked\r\n", got)
+        self.assertIn(b"6" * 1000, got)
+        origin.close()
+        self.assert_next(client, got)
+
+    def test_the_next_request_comes_after_it(self) -> None:
+        self.start()
+        client = self.client()
+        client.says(self.put + GET)
+        origin = self.origin("one:80")
+        self.assertEqual(origin.gets(), self.put)
+        origin.close()
+        self.assert_next(client, self.put)
+        self.assert_next(client, GET, "three:80")
+
+    def test_it_is_on_disk_as_long_as_it_may_be_wanted(self) -> None:
+        client, origin = self.ask(self.put)
+        self.assertEqual((len(self.spill.fds), self.spill.quota.used), (1, 20480))
+        origin.says(GOOD)
+        self.assertEqual(client.gets(), GOOD)
+        self.assertEqual((self.spill.fds, self.spill.quota.used), ([], 0))
+
+    def test_nor_longer_than_its_client(self) -> None:
+        client, _origin = self.ask(self.put)
+        client.break_off()
+        self.settle()
+        self.assertEqual((self.spill.fds, self.spill.quota.used), ([], 0))
+
+    def test_one_that_must_not_be_sent_twice_is_not_kept(self) -> None:
+        client, origin = self.ask(request("POST", "/", body=b"x" * 1500))
+        self.assertEqual(self.spill.fds, [])
+        origin.close()
+        self.assert_status(client, 502)
+
+    def test_unless_told_so(self) -> None:
+        post = request("POST", "/", body=b"x" * 5000)
+        client, origin = self.ask(post, "error", "non_idempotent")
+        origin.close()
+        self.assert_next(client, post)
+
+    def test_not_one_that_is_streamed(self) -> None:
         """What was sent of it is not here any more."""
-        client, origin = self.ask(request("PUT", "/", body=b"x" * 5000))
+        client, origin = self.ask(self.put, request_buffering=False)
+        origin.close()
+        self.assert_status(client, 502)
+
+    def test_not_one_that_is_larger_than_the_file_may_be(self) -> None:
+        client, origin = self.ask(self.put, request_limits=attrs.evolve(LIMITS, max_temp_file_size=16384))
+        origin.close()
+        self.assert_status(client, 502)
+
+    def test_not_one_that_may_not_be_on_disk(self) -> None:
+        client, origin = self.ask(self.put, request_limits=attrs.evolve(LIMITS, max_temp_file_size=0))
+        origin.close()
+        self.assert_status(client, 502)
+
+    def test_not_one_for_which_the_disk_is_full(self) -> None:
+        self.spill.quota.limit = 10_000
+        client, origin = self.ask(self.put)
         origin.close()
         self.assert_status(client, 502)
 
@@ -454,6 +572,14 @@ class ConditionSocketTests(ConditionRules, SocketCase):
     pass
 
 
+class LargeBodyMemoryTests(LargeBodyRules, MemoryCase):
+    pass
+
+
+class LargeBodySocketTests(LargeBodyRules, SocketCase):
+    pass
+
+
 class LimitMemoryTests(LimitRules, MemoryCase):
     pass
 
@@ -486,4 +612,4 @@ class FullServerSocketTests(FullServerRules, SocketCase):
     pass
 
 
-del AttemptCase, ConditionRules, LimitRules, HealthRules, QueueRules, FullServerRules
+del AttemptCase, ConditionRules, LargeBodyRules, LimitRules, HealthRules, QueueRules, FullServerRules

@@ -178,9 +178,9 @@ class PoolRules(HttpCase):
 class StaleRules(HttpCase):
     """A connection that the server has closed while it was idle, and nobody had noticed."""
 
-    def stale(self, first: bytes, how: str = "close") -> Any:
+    def stale(self, first: bytes, how: str = "close", **changes: Any) -> Any:
         """A client whose second request goes to such a one, which it learns after it was sent."""
-        self.start()
+        self.start(**changes)
         client = self.client()
         client.says(GET)
         origin = self.origin()
@@ -213,8 +213,16 @@ class StaleRules(HttpCase):
         again.says(response(b"ho"))
         self.assertEqual(client.gets(), response(b"ho"))
 
+    def test_with_one_from_its_file(self) -> None:
+        put = request("PUT", "/", body=b"x" * 5000)
+        client = self.stale(put)
+        again = self.origin()
+        self.assertEqual(again.gets(), put)
+        again.says(response(b"ho"))
+        self.assertEqual(client.gets(), response(b"ho"))
+
     def test_not_with_one_that_is_gone(self) -> None:
-        client = self.stale(request("PUT", "/", body=b"x" * 5000))
+        client = self.stale(request("PUT", "/", body=b"x" * 5000), request_buffering=False)
         self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
         self.assert_idle(0)
 

@@ -627,7 +627,7 @@ class SlowOriginSocketTests(SlowOriginRules, SocketCase):
         client.says(request("POST", "/", body=self.body))
         origin = self.origin()
         each: Any = next(iter(self.proxy.clients))
-        self.assertIn("EventPipe", repr(each._exchange.body._rest))
+        self.assertIn("EventPipe", repr(each._exchange.body._sending))
         return client, origin
 
     def test_a_body_in_memory_that_is_taken_slowly(self) -> None:

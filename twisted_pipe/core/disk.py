@@ -11,11 +11,11 @@ more is on disk. When the last byte is taken the range starts anew at 0, in a ne
 
 from __future__ import annotations
 
-__all__ = ["DiskRange", "SpillQuota"]
+__all__ = ["UNLIMITED", "DiskRange", "SpillQuota"]
 
 _PIECES = 8
 _SMALLEST_PIECE = 1024 * 1024
-_ANY = 1 << 62
+UNLIMITED = 1 << 62  #: bytes
 
 
 class SpillQuota:
@@ -38,7 +38,7 @@ class SpillQuota:
     @property
     def room(self) -> int:
         """Bytes that may be added."""
-        return max(self.limit - self.used, 0) if self.limit else _ANY
+        return max(self.limit - self.used, 0) if self.limit else UNLIMITED
 
 
 class DiskRange:
@@ -55,15 +55,24 @@ class DiskRange:
     __slots__ = ("keep", "limit", "piece", "quota", "read_offset", "reserved", "write_offset")
 
     def __init__(
-        self, limit: int, smallest_piece: int = _SMALLEST_PIECE, quota: SpillQuota | None = None, keep: bool = False
+        self,
+        limit: int,
+        smallest_piece: int = _SMALLEST_PIECE,
+        quota: SpillQuota | None = None,
+        keep: bool = False,
+        stored: int = 0,
     ) -> None:
+        """
+        @param stored: bytes that are there already, to be kept.
+        """
         self.keep = keep
         self.reserved: int | None = None
-        self.limit = _ANY if keep else limit
+        self.limit = limit
         self.quota = quota if quota is not None else SpillQuota()
-        self.piece = _ANY if keep else max(min(limit, self.quota.limit or limit) // _PIECES, smallest_piece)
+        self.piece = UNLIMITED if keep else max(min(limit, self.quota.limit or limit) // _PIECES, smallest_piece)
         self.read_offset = 0
-        self.write_offset = 0
+        self.write_offset = stored
+        self.quota.used += stored
 
     def __repr__(self) -> str:
         return f"<DiskRange {self.outstanding}/{self.limit} from {self.read_offset}>"

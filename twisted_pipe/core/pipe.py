@@ -41,7 +41,7 @@ from typing import Any, NoReturn
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.decoding import BodyDecoder
-from twisted_pipe.core.disk import DiskRange, SpillQuota
+from twisted_pipe.core.disk import UNLIMITED, DiskRange, SpillQuota
 from twisted_pipe.core.frames import forget_locals
 from twisted_pipe.core.steps import Flow, Step
 from twisted_pipe.errors import BadConfiguration, FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
@@ -87,6 +87,8 @@ class Pipe:
         quota: SpillQuota | None = None,
         cacheable: bool = False,
         *,
+        kept: bool = False,
+        stored: int = 0,
         head: bytes = b"",
         decoder: BodyDecoder | None = None,
         awaited: bool = False,
@@ -99,6 +101,8 @@ class Pipe:
         @param preread: its first bytes, if they were received already.
         @param quota: bytes on disk that it shares with other pipes.
         @param cacheable: whether everything goes to a file, from which the downstream is fed; the file is whole at the end.
+        @param kept: the same for a while, until its owner takes the file (L{did_take_file}): C{max_temp_file_size} bounds it.
+        @param stored: bytes that a file holds, before C{length} more come.
         @param head: bytes that the downstream gets before everything else; they are no part of the stream.
         @param decoder: of the framing of what is received.
         @param awaited: whether the downstream comes later.
@@ -119,8 +123,13 @@ class Pipe:
         self.leftover = b""
         self.bytes_in = self.bytes_out = self.bytes_spilled = self.peak_memory = 0
         self.chain = FilterChain(filters, self._release) if filters else None
-        self.disk = DiskRange(limits.file_size, quota=quota, keep=cacheable)
-        self.cacheable = cacheable
+        self.disk = DiskRange(
+            UNLIMITED if cacheable else limits.file_size,
+            quota=quota,
+            keep=cacheable or kept or stored > 0,
+            stored=stored,
+        )
+        self.cacheable = cacheable or kept
         self.waits_for_filter = False
         self._pool = pool
         self._small = pool.size // _SMALL_PART
@@ -215,8 +224,9 @@ class Pipe:
 
     @property
     def waits_for_downstream(self) -> bool:
-        """Whether only a downstream is missing: it is full, or everything has come."""
-        return self.downstream is Flow.AWAITED and (self.upstream is Flow.ENDED or self.full)
+        """Whether only a downstream is missing: it is full, or everything has come, and is on disk if it is to be there."""
+        whole = self.whole_on_disk if self.cacheable else self.upstream is Flow.ENDED
+        return self.downstream is Flow.AWAITED and (whole or self.full)
 
     @property
     def _may_spill(self) -> bool:
@@ -283,9 +293,20 @@ class Pipe:
         return Step.SEND_FILE if self.disk.outstanding and not self._head else Step.WRITE
 
     @property
+    def whole_on_disk(self) -> bool:
+        """Whether the file holds the whole stream, however much of it the downstream has."""
+        return (
+            self.cacheable
+            and self.upstream is Flow.ENDED
+            and not (self._memory or self.writing_file)
+            and self._fed == self._filled
+            and (self.chain is None or self.chain.finished)
+        )
+
+    @property
     def stored(self) -> bool:
-        """Whether the file holds the whole stream."""
-        return self.cacheable and self.upstream is Flow.ENDED and self._drained and not self._memory
+        """Whether it does, and the downstream has all of it."""
+        return self.whole_on_disk and not self.has_output
 
     @property
     def _drained(self) -> bool:
@@ -462,6 +483,12 @@ class Pipe:
         self.downstream = Flow.OPEN
         if head:
             self._put_head(head)
+
+    def did_take_file(self) -> None:
+        """The owner has taken the file, which is L{whole_on_disk}, instead of bringing a downstream: that is the end."""
+        self.downstream = Flow.ENDED
+        self.disk.took(self.disk.outstanding)
+        self._take_head(len(self._head))
 
     def did_read(self, count: int) -> None:
         """C{count} bytes, at least 1, were received into L{read_view} or L{read_views}."""
@@ -669,7 +696,7 @@ class Pipe:
         clean = clean and self.downstream is not Flow.AWAITED
         if clean and self.downstream is Flow.OPEN:
             self.downstream = Flow.ENDED
-        elif self.error is None:
+        elif not clean and self.error is None:
             self._break(PipeFinished("the pipe was closed before its end"))
         self._broken = True
         self.waits_for_filter = False

@@ -41,6 +41,7 @@ from twisted_pipe.net.awaiting import Awaiting
 from twisted_pipe.net.closing import abort, abort_when_sent, half_close
 from twisted_pipe.net.edge import edge_of
 from twisted_pipe.net.fastpath import FastPath
+from twisted_pipe.net.keptfile import KeptFile
 from twisted_pipe.net.live import live_pipes
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.rate import NO_LIMIT, RateLimit
@@ -108,6 +109,8 @@ class EventPipe:
         keep_open: bool = False,
         store: str | None = None,
         on_stored: Callable[[str, int], object] | None = None,
+        keep_file: bool = False,
+        file: KeptFile | None = None,
         name: str = "pipe",
         head: bytes = b"",
         decoder: BodyDecoder | None = None,
@@ -125,6 +128,9 @@ class EventPipe:
         @param store: a path. Everything goes to a file, from which the downstream is fed, and which is put there when the stream is
             whole (nginx C{cacheable}, C{proxy_store}), even if the downstream was lost before. What breaks off is not kept.
         @param on_stored: then called with the path and the length.
+        @param keep_file: everything goes to a spill file, which can be taken when L{wanted} fires (L{take_file}). It is bounded as
+            others are; what does not fit makes this a pipe like any other.
+        @param file: the whole stream; there is no upstream then. It stays the caller's, who closes it after the end of the pipe.
         @param name: for logs and C{repr}.
         @param head: bytes that the downstream gets before everything else, past filters, C{length} and C{decoder}, and together
             with the first of the stream if these are there. They are not stored; L{bytes_out} counts them.
@@ -155,15 +161,17 @@ class EventPipe:
             limits,
             slab_pool(limits.buffer_size),
             named,
-            length,
+            length if file is None else 0,
             preread,
-            spill.quota,
+            spill.quota if file is None else None,  # it counts already
             cacheable=store is not None,
+            kept=keep_file,
+            stored=0 if file is None else file.size,
             head=head,
             decoder=decoder,
             awaited=downstream is None,
         )
-        self._spiller = Spiller(self._pipe, spill, store, self, self._go_on_after_a_wait)
+        self._spiller = Spiller(self._pipe, spill, store, file, self, self._go_on_after_a_wait)
         self._awaiting = Awaiting(self._pipe, clock, self, self._go_on_after_a_wait)
         self._running = self._again = self._ended = self._slow = False
         self._later: Any = None
@@ -189,7 +197,7 @@ class EventPipe:
         """C{downstream} is where the bytes go. It may say at once that it is gone."""
         source, sink = self._source, edge_of(downstream)
         self._sink = SocketSink(sink) if sink is not None else ConsumerSink(downstream, self.limits.busy_size)
-        plain = self._pipe.chain is None and self._pipe.decoder is None and self._store is None
+        plain = self._pipe.chain is None and self._pipe.decoder is None and not self._pipe.disk.keep
         edge = source.edge if isinstance(source, SocketSource) else None
         if plain and edge is not None and sink is not None and self._clock is edge.transport.reactor:
             self._relay = FastPath(edge, sink, self._pipe, self._rate, self, self._started)
@@ -213,6 +221,21 @@ class EventPipe:
         self._pipe.did_connect(head)
         self._attach(downstream)
         self._turn()
+
+    def take_file(self) -> KeptFile | None:
+        """
+        Instead of L{deliver_to}, of a pipe that was made with C{keep_file}: its file, which holds the whole stream. The pipe ends,
+        and cleanly.
+
+        @return: None, and nothing has happened, if the file does not hold the whole stream, or a downstream is there.
+        """
+        if self._ended or not self._pipe.whole_on_disk or self._store is not None or self._downstream is not None:
+            return None
+        file = self._spiller.take()
+        self._stored = True
+        self._pipe.did_take_file()
+        self._turn()
+        return file
 
     def __repr__(self) -> str:
         return f"<EventPipe {self.name} {'ended' if self._ended else repr(self._pipe)}>"
@@ -603,9 +626,10 @@ class EventPipe:
     def _end(self) -> None:
         self._ended = True
         pipe = self._pipe
-        self._stored = pipe.stored and self._spiller.keep()
-        if self._stored and self._on_stored is not None:
-            self._tell_stored(pipe)
+        if self._store is not None:
+            self._stored = pipe.stored and self._spiller.keep()
+            if self._stored and self._on_stored is not None:
+                self._tell_stored(pipe)
         self._awaiting.stop()  # before the filters are told: they need not care for what they wait for
         for problem in pipe.close():
             _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
@@ -650,7 +674,8 @@ class EventPipe:
 
     def _close_transports(self, outcome: PipeOutcome) -> None:
         if outcome.error is None:
-            half_close(self._downstream)
+            if self._downstream is not None:  # else its file was taken
+                half_close(self._downstream)
             return
         if self._downstream is None:
             pass

@@ -18,7 +18,7 @@ class PipeOutcome:
     @ivar peak_memory: the most bytes of memory held at once.
     @ivar surplus: bytes received beyond the announced length, or the message: they were not delivered.
     @ivar seconds: from start to end.
-    @ivar stored: whether the whole stream is in the file where it was to be stored.
+    @ivar stored: whether the whole stream is in the file where it was to be stored, or which was taken.
     @ivar error: None after a clean end, else why not; its C{side} says whose fault it was.
     """
 

@@ -15,7 +15,9 @@ from typing import Any, Union
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_pipe.core.disk import UNLIMITED
 from twisted_pipe.core.pipe import Pipe
+from twisted_pipe.net.keptfile import KeptFile
 from twisted_pipe.net.sink import Sink
 from twisted_pipe.net.spillfile import SpillDirectory, SpillFile
 from twisted_pipe.net.storefile import StoreFile
@@ -32,20 +34,28 @@ class Spiller:
     @ivar pending: whether a write is under way in a thread.
     """
 
-    __slots__ = ("_ended", "_go_on", "_owner", "_pipe", "_store", "directory", "file", "pending")
+    __slots__ = ("_ended", "_go_on", "_lent", "_owner", "_pipe", "_store", "directory", "file", "pending")
 
     def __init__(
-        self, pipe: Pipe, directory: SpillDirectory, store: str | None, owner: Any, go_on: Callable[[], object]
+        self,
+        pipe: Pipe,
+        directory: SpillDirectory,
+        store: str | None,
+        lent: KeptFile | None,
+        owner: Any,
+        go_on: Callable[[], object],
     ) -> None:
         """
         @param store: where the whole stream is to be kept, for a cacheable pipe.
+        @param lent: what holds the stream; it stays its owner's.
         @param owner: whose C{name} stands in the log.
         @param go_on: called when a write in a thread is done.
         """
         self.directory = directory
-        self.file: Union[SpillFile, StoreFile, None] = None
+        self.file: Union[SpillFile, StoreFile, None] = None if lent is None else lent.file
         self.pending = False
         self._ended = False
+        self._lent = lent is not None
         self._pipe = pipe
         self._store = store
         self._owner = owner
@@ -77,7 +87,7 @@ class Spiller:
 
     def _did_write(self, count: int) -> None:
         pipe = self._pipe
-        if not pipe.bytes_spilled and self._store is None and not pipe.waits_for_downstream:
+        if not pipe.bytes_spilled and not pipe.cacheable and not pipe.waits_for_downstream:
             _log.info(
                 "{pipe.name}: spill started: {held} wait for a slow client, the rest goes to {directory.path}",
                 pipe=self._owner,
@@ -129,7 +139,7 @@ class Spiller:
         offset, count = pipe.file_range(sink.file_part)
         sent = sink.send_file(file, offset, count)
         pipe.did_send_file(sent)
-        if self._store is not None or self.pending:
+        if pipe.disk.keep or self.pending:
             return sent
         if not pipe.disk.outstanding:
             # The next spill gets a new file: the socket may still be sending from the pages of this one.
@@ -150,9 +160,20 @@ class Spiller:
             return False
         return True
 
+    def take(self) -> KeptFile:
+        """
+        The file of a pipe that is whole on disk is the caller's.
+
+        @raise OSError: nothing had been written, and no file can be made.
+        """
+        file = self.file if self.file is not None else self.directory.open(UNLIMITED)
+        assert isinstance(file, SpillFile)
+        self.file = None
+        return KeptFile(file, self._pipe.disk.outstanding, self.directory.quota)
+
     def close(self) -> None:
         """The pipe is over: close the file, or when the write under way is done."""
         self._ended = True
-        if self.file is not None and not self.pending:
+        if self.file is not None and not self.pending and not self._lent:
             self.file.close()
             self.file = None

@@ -367,8 +367,7 @@ class Exchange(UpstreamSide):
             unread = self.head is None or (self.head.framing is not _NO_BODY and self.head.has_body)
         else:
             unread = not body.whole
-            if unread:
-                body.stop()
+            body.stop()
         self.client.finished(unread, broken, now)
 
     # Watched, by the client's connection

@@ -88,6 +88,10 @@ class NextUpstream:
             timeout=timeout,
         )
 
+    def repeats(self, method: bytes) -> bool:
+        """Whether a request that was sent may be sent once more, to another server or by another connection."""
+        return method in IDEMPOTENT or (self.non_idempotent and bool(self.setbacks))
+
     def allows(self, setback: Setback, method: bytes, sent: bool) -> bool:
         """Whether C{setback} is a reason to ask another server, if the last one may have seen the request (C{sent})."""
         return setback in self.setbacks and (not sent or self.non_idempotent or method in IDEMPOTENT)

@@ -5,6 +5,8 @@ A small one waits in memory until it is whole, and can be sent again to another 
 C{request_buffering} that takes in everything, to disk if need be, before a server is asked; without, the server is asked at once
 and the client is as slow as the server (nginx C{proxy_request_buffering}). A pipe that can take no more before that does not wait
 for it.
+
+If the request may be sent more than once, a larger body goes to a file as a whole, and from there to each server that is asked.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from twisted_pipe.errors import Cancelled, FilterFailed, PipeError, Side, TimedO
 from twisted_pipe.http.head import Framing, RequestHead
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.driver import EventPipe
+from twisted_pipe.net.keptfile import KeptFile
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.proxies.body_framing import LimitedDecoder, chunked_filter
 from twisted_pipe.proxies.http_filters import request_filters, wanted_on_request
@@ -34,7 +37,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class RequestBody:
     """
     @ivar content: all of it, if it is in memory.
-    @ivar pipe: what moves it otherwise; None before and without.
+    @ivar pipe: what moves it otherwise, to the server or to a file; None before and without.
     @ivar whole: whether the client has sent all of it.
     @ivar sent: whether the server's kernel has all of it.
     @ivar sent_at: when that was, in the clock's seconds.
@@ -52,7 +55,8 @@ class RequestBody:
         self._begun = False  # to be sent, by the pipe
         self.content = b""
         self.pipe: EventPipe | None = None
-        self._rest: EventPipe | None = None
+        self._file: KeptFile | None = None  # all of it, if it may be sent more than once
+        self._sending: EventPipe | None = None  # what the server has to get yet, of the file or of what is in memory
         self.whole = not exchange.head.has_body
         self.sent = True
         self.sent_at = 0.0
@@ -64,7 +68,7 @@ class RequestBody:
     @property
     def replayable(self) -> bool:
         """Whether it can be sent once more, or has not been begun to be sent."""
-        return self.pipe is None or not (self._begun or self.pipe.ended)
+        return self.pipe is None or self._file is not None or not (self._begun or self.pipe.ended)
 
     @property
     def framing_line(self) -> bytes:
@@ -77,7 +81,7 @@ class RequestBody:
     @property
     def over(self) -> bool:
         """Whether no more of it is being sent, for better or worse."""
-        return (self.pipe is None or self.pipe.ended) and self._rest is None
+        return (self.pipe is None or self.pipe.ended) and self._sending is None
 
     # receiving
 
@@ -191,6 +195,7 @@ class RequestBody:
             None,
             filters,
             _request_limits(settings, client.proxy.client_settings.body_timeout),
+            keep_file=settings.request_buffering and settings.next_upstream.repeats(exchange.method),
             clock=client.proxy.clock,
             spill=client.proxy.spill,
             preread=rest,
@@ -201,8 +206,8 @@ class RequestBody:
         )
         if client.source is None:
             client.wire.feed(pipe)
-        pipe.wanted.addCallback(self._ask)
         pipe.received.addCallback(self._all_received)
+        pipe.wanted.addCallback(self._ask)
         pipe.done.addCallback(self._pipe_done)
         if not settings.request_buffering:
             self._ask()
@@ -211,6 +216,7 @@ class RequestBody:
         """A server is wanted, now that it is here or can wait no longer."""
         if not self._asked and self.pipe is not None and not self.pipe.ended:
             self._asked = True
+            self._file = self.pipe.take_file()
             self._exchange.body_ready()
 
     def _all_received(self, _: None) -> None:
@@ -227,37 +233,46 @@ class RequestBody:
         assert self.pipe is not None
         self._begun = True
         connection.requests += 1
-        self.pipe.deliver_to(connection.wire.transport, head=head)
+        if self._file is not None:
+            self._send(connection, head, self._file)
+        else:
+            self.pipe.deliver_to(connection.wire.transport, head=head)
 
     def send_rest(self, connection: UpstreamConnection, rest: bytes) -> None:
         """The server's kernel did not take all of a request at once: here is the rest of it."""
         self.sent = False
+        self._send(connection, rest)
+
+    def _send(self, connection: UpstreamConnection, head: bytes, file: KeptFile | None = None) -> None:
         settings = self._settings
-        self._rest = EventPipe(
+        self._sending = EventPipe(
             None,
             connection.wire.transport,
             (),
             attrs.evolve(settings.request_limits, send_timeout=settings.send_timeout),
             clock=self._exchange.client.proxy.clock,
-            head=rest,
+            head=head,
             length=0,
+            file=file,
             keep_open=True,
             name=f"{self._exchange.client.name} (request)",
         )
-        self._rest.done.addCallback(self._rest_done)
+        self._sending.done.addCallback(self._sending_done)
 
     def rewind(self) -> None:
         """It is going to be sent once more, or to be begun: it is L{replayable}."""
-        if self._rest is not None:
-            self._rest.abandon(Cancelled("the request goes to another server"))
+        if self._sending is not None:
+            self._sending.abandon(Cancelled("the request goes to another server"))
         self.sent = self.pipe is None
 
-    def _rest_done(self, outcome: PipeOutcome) -> None:
-        self._rest = None
+    def _sending_done(self, outcome: PipeOutcome) -> None:
+        self._sending = None
         self._sent(outcome.error)
 
     def _pipe_done(self, outcome: PipeOutcome) -> None:
         self._exchange.bytes_spilled += outcome.bytes_spilled
+        if outcome.stored:
+            return  # nothing is sent yet
         error = outcome.error
         client = self._exchange.client
         if not self.whole:
@@ -286,11 +301,18 @@ class RequestBody:
         elif not isinstance(error, Cancelled):
             self._exchange.request_broke(error)
 
-    def stop(self) -> None:
-        """Nobody wants it any more."""
-        for pipe in (self.pipe, self._rest):
+    def stop_sending(self) -> None:
+        """The server does not want the rest of it."""
+        for pipe in (self.pipe, self._sending):
             if pipe is not None and not pipe.ended:
                 pipe.abandon(Cancelled("the request is over"))
+
+    def stop(self) -> None:
+        """Nobody wants it any more."""
+        self.stop_sending()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _request_limits(settings: HttpSettings, body_timeout: float) -> PipeLimits:

@@ -277,7 +277,7 @@ class UpstreamSide(ExchangeRecord):
             connection.close()
         else:
             if self.body is not None:
-                self.body.stop()
+                self.body.stop_sending()
             connection.abort()
         self._release_server()  # whoever waits for that finds the connection
 
