@@ -18,7 +18,7 @@ from tests.proxies.bare_case import PATIENT, BareCase
 from twisted_pipe.preface.client_hello import ClientHello
 from twisted_pipe.preface.proxy_header import ProxyHeader, Version
 from twisted_pipe.preface.proxy_protocol import ProxyHeaderParser, header_of, write_header
-from twisted_pipe.preface.tlv import ClientSsl, SslClient, SslTlvType, Tlv, TlvType
+from twisted_pipe.preface.tlv import ClientSsl, SslClient, SslTlvType, Tlv, TlvType, value_of
 from twisted_pipe.proxies import proxy_header_out
 from twisted_pipe.proxies.context import ProxyContext
 from twisted_pipe.proxies.proxy_header_out import header_for
@@ -44,7 +44,7 @@ class Client:
 
 def certificate(name: str) -> x509.Certificate:
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime(2026, 1, 1)
-    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)])
     builder = x509.CertificateBuilder(who, who, key.public_key(), 1, now, now + datetime.timedelta(days=1))
     return builder.sign(key, SHA256())
 
@@ -76,8 +76,9 @@ class HeaderForTests(SynchronousTestCase):
         self.assertEqual(self.written(Client(), hello).tlvs, (Tlv(TlvType.AUTHORITY, b"www.example"),))
         self.assertEqual(self.written(Client(), ClientHello()).tlvs, ())
 
-    def test_the_clients_tls(self) -> None:
-        facts: Any = SimpleNamespace(
+    def tls(self) -> Any:
+        """What is known of the client's, from now on."""
+        facts = SimpleNamespace(
             alpn="h2",
             server_name="www.example",
             version="TLSv1.3",
@@ -87,6 +88,10 @@ class HeaderForTests(SynchronousTestCase):
             client_verify="NONE",
         )
         self.patch(proxy_header_out, "tls_of", lambda client: facts)
+        return facts
+
+    def test_the_clients_tls(self) -> None:
+        facts = self.tls()
         inner = (Tlv(SslTlvType.VERSION, b"TLSv1.3"), Tlv(SslTlvType.CIPHER, b"TLS_AES_256_GCM_SHA384"))
         header = self.written(Client())
         self.assertEqual(header.tlvs[:2], (Tlv(TlvType.ALPN, b"h2"), Tlv(TlvType.AUTHORITY, b"www.example")))
@@ -98,6 +103,17 @@ class HeaderForTests(SynchronousTestCase):
         facts.reused, facts.client_verify = True, "FAILED:expired"
         self.assertEqual(self.written(Client()).ssl, ClientSsl(SslClient.SSL | SslClient.CERT_SESS, 1, inner))
         self.assertEqual(self.written(Client(), version=Version.TEXT).tlvs, (), "there is no place for it in a line")
+
+    def test_a_common_name_that_is_longer_than_one_can_be_is_left_out(self) -> None:
+        """Servers refuse long headers, and whoever makes his own certificate could have them marked as failed."""
+        facts = self.tls()
+        for name, said in (("\U0001d49c" * 64, True), ("x" * 257, False), ("x" * 70_000, False)):
+            facts.certificate = certificate(name)
+            ssl = self.written(Client()).ssl
+            assert ssl is not None
+            self.assertEqual(value_of(ssl.tlvs, SslTlvType.CN), name.encode() if said else None)
+            self.assertTrue(SslClient.CERT_CONN in ssl.client)
+        self.flushWarnings()  # cryptography's, of such a name
 
 
 class SessionTests(BareCase):

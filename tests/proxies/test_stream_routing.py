@@ -13,8 +13,10 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Peer
+from tests.net.tls_peer import TlsPeer, ask
 from tests.preface.hellos import cut_anew, of_openssl
 from tests.proxies.bare_case import PATIENT, BareCase
+from tests.proxies.tls_case import Door
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.net import driver
 from twisted_pipe.proxies import tcp_session, tunnel
@@ -59,9 +61,13 @@ class RoutingCase(BareCase):
         context = ProxyContext(group or self.group_of(self.origin), settings, self.spill, self.engine.reactor)
         self.factory = TcpProxyFactory(context)
         self.factory.takes_sockets = self.takes_sockets
-        self.ports = [self.engine.reactor.listenTCP(0, self.factory, interface="127.0.0.1")]
+        self.ports = [self.engine.reactor.listenTCP(0, self.listener(), interface="127.0.0.1")]
         self.engine.settle()
         self.registered = self.engine.statistics.registered
+
+    def listener(self) -> Any:
+        """What clients come to."""
+        return self.factory
 
     def accepted_by(self, origin: socket.socket) -> Peer:
         self.origin, kept = origin, self.origin
@@ -221,6 +227,44 @@ class WireRoutingTests(TransportRoutingTests):
         TransportRoutingTests.setUp(self)
         for module in (tcp_session, tunnel, driver):
             self.patch(module, "edge_of", lambda transport: None)
+
+
+class TlsEndedTests(RoutingCase):
+    """The same for clients whose TLS ends here."""
+
+    def listener(self) -> Any:
+        return Door(self.factory)
+
+    def ask(self, name: bytes) -> TlsPeer:
+        connection = ask(None)
+        connection.set_tlsext_host_name(name)
+        client = TlsPeer(self.connect().socket, connection)
+        self.settle_until(client.shake)
+        return client
+
+    def test_by_name(self) -> None:
+        for name in (b"a.example", b"A.Example."):
+            client = self.ask(name)
+            server = self.accepted_by(self.others[0])
+            client.write(b"hello")
+            self.assertEqual(self.engine.take(server, 5), b"hello")
+            client.break_off()
+            server.close()
+            self.settle_until(lambda: not self.factory.sessions)
+
+    def test_what_is_no_hosts_name_is_for_the_servers_own_group(self) -> None:
+        """OpenSSL takes any bytes for one. They are not written to the log."""
+        self.route(attrs.evolve(self.factory.settings, access_log=True))
+        for name in (b"a b", b"a..example", b"a\r\nb", b"\xff.example", b"a.example:99999", b"[::g]", b"."):
+            with capturedLogs() as logs:
+                client = self.ask(name)
+                server = self.accept()
+            self.assertRegex(self.lines(logs), r"\A127.0.0.1:\d+ -> origin:\d+: open\Z", name)
+            client.write(b"hello")
+            self.assertEqual(self.engine.take(server, 5), b"hello")
+            client.break_off()
+            server.close()
+            self.settle_until(lambda: not self.factory.sessions)
 
 
 class KeyTests(RoutingCase):

@@ -78,6 +78,17 @@ class VerificationTests(TlsCase):
             self.assertEqual(ends.fine, fine)
             self.assertEqual(ends.server.get_servername(), b"a.example")
 
+    def test_a_dot_at_the_end_of_a_name_is_for_resolvers(self) -> None:
+        files = self.certificate("a.example")
+        for server, settings in (
+            (Named("a.example.:443"), {}),
+            (Named("127.0.0.1:443", "a.example."), {}),
+            (Named("127.0.0.1:443"), {"server_name": "a.example."}),
+        ):
+            ends = shake_hands(self.client(**settings).connection(None, server), self.server(files).connection())
+            self.assertEqual((ends.client_error, ends.server_error), (None, None))
+            self.assertEqual(ends.server.get_servername(), b"a.example")
+
     def test_another_ca(self) -> None:
         files = self.certificate("a.example", ca="other")
         self.assertEqual(self.refused(files), "its certificate is of an unknown CA")

@@ -8,7 +8,7 @@ from typing import Any
 import trustme
 from OpenSSL import SSL
 
-from tests.tls.case import BOTH, Named, TlsCase, authority, close, crl_of, shake_hands
+from tests.tls.case import BOTH, Ends, Named, TlsCase, authority, close, crl_of, shake_hands
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.tls.facts import TlsFacts
 from twisted_pipe.tls.problems import TlsRefused, explain, is_plain_http
@@ -30,6 +30,22 @@ class NameTests(TlsCase):
         tls = self.server(self.a, self.b, find={"a.example": 0, "b.example": 1, "x.example": 1}.get)
         for name, found in (("a.example", "a"), ("b.example", "b"), ("B.Example", "b"), ("x.example", "b")):
             self.assertEqual(self.seen(self.meet(self.open, tls, name)), f"{found}.example", name)
+
+    def test_a_dot_at_the_end_of_the_name_is_not_of_it(self) -> None:
+        """It must not be there (RFC 6066, section 3), and some send it."""
+        strict = self.strict(self.certificate("c.example"), verify=ON)
+        find = {"b.example": 1, "c.example": 2}.get
+        tls = self.server(TlsSite(certificates=(self.a, self.b)), self.b, strict, find=find)
+        for name, found in (("b.example.", "b"), ("x.wild.example.", "a"), ("d.example.", "a"), (".", "a")):
+            self.assertEqual(self.seen(self.ask(tls, name)), f"{found}.example", name)
+        self.assertFalse(self.ask(tls, "c.example.").fine, "a certificate is wanted")
+
+    def ask(self, tls: ServerTls, name: str) -> Ends:
+        """By this very name."""
+        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        client.set_tlsext_host_name(name.encode())
+        client.set_connect_state()
+        return shake_hands(client, tls.connection())
 
     def test_the_default_for_any_other_name_and_for_none(self) -> None:
         tls = self.server(self.a, self.b, find={"b.example": 1}.get)

@@ -23,6 +23,7 @@ __all__ = ["header_for"]
 
 _NOT_PASSED_ON = (TlvType.CRC32C, TlvType.NOOP)  # of the header as it was
 _NOT_VERIFIED = 1
+_LONGEST_NAME = 256  # bytes: a CN has 64 characters at most (RFC 5280, ub-common-name), which nobody enforces
 
 
 def header_for(version: Version, client: Any, hello: ClientHello | None = None) -> bytes:
@@ -67,10 +68,14 @@ def _of_tls(tls: TlsFacts) -> list[Tlv]:
 
 
 def _common_names(certificate: Certificate) -> list[bytes]:
-    """One at most, in UTF-8; none if the subject cannot be read."""
+    """
+    One at most, in UTF-8; none if the subject cannot be read, or if it is too long: servers refuse long headers, and would count as
+    failed.
+    """
     try:
         subject = certificate.subject
     except ValueError:
         return []
     names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return [str(name.value).encode() for name in names[:1]]
+    found = [str(name.value).encode() for name in names[:1]]
+    return [name for name in found if len(name) <= _LONGEST_NAME]

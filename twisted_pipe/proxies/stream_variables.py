@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted_pipe.http.facts import TlsFacts
+from twisted_pipe.http.target import BadTarget, check_host
 from twisted_pipe.http.template import Template
 from twisted_pipe.http.variable import Variable, Vocabulary
 from twisted_pipe.http.variables import VARIABLES
@@ -124,8 +125,16 @@ def wants_hello(text: str) -> bool:
 
 
 def hello_of(transport: Any) -> ClientHello | None:
-    """What a client has said whose TLS ends here; None if it does not."""
+    """What a client has said whose TLS ends here, without a name that no host can have; None if its TLS does not end here."""
     tls = tls_of(transport)
     if tls is None:
         return None
-    return ClientHello(tls.server_name, (tls.alpn.encode(),) if tls.alpn else ())
+    return ClientHello(_host_name(tls.server_name), (tls.alpn.encode(),) if tls.alpn else ())
+
+
+def _host_name(said: str) -> str:
+    """OpenSSL takes any bytes for one."""
+    try:
+        return check_host(said.encode()).decode("ascii")
+    except BadTarget:
+        return ""

@@ -103,7 +103,8 @@ class ClientTls:
         @param sock: its socket, connected; None if bytes are carried by the caller (C{bio_write}, C{bio_read}).
         @param server: which it is to; its host is asked for and verified, unless C{server_name} is set.
         """
-        host = self.settings.server_name or server.host or host_of(server.name)
+        # a dot at the end is for resolvers only: neither SNI (RFC 6066, section 3) nor certificates have it
+        host = (self.settings.server_name or server.host or host_of(server.name)).removesuffix(".")
         connection = TlsConnection(self._context, sock)
         connection.known = _Asked(server.name, host)
         connection.set_connect_state()

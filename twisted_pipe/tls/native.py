@@ -27,16 +27,21 @@ _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 def on_server_name(context: SSL.Context, choose: Callable[[SSL.Connection], None]) -> None:
     """
     Ask C{choose} for every connection of a context when the client has said what it wants, with or without a name. Whether a
-    session is resumed is known by then.
+    session is resumed is known by then. A client whose hello is asked for again (RFC 8446, section 4.1.4) is asked about twice.
 
-    @param choose: what it raises comes out of C{do_handshake}, and the client gets the alert C{unrecognized_name}.
+    @param choose: it may change the connection's context. What it raises comes out of C{do_handshake}, and the client gets the
+        alert C{unrecognized_name}.
     """
     raised: Any = SSL._CallbackExceptionHelper()
 
     def called(ssl: Any, alert: Any, _: Any) -> int:
+        connection = SSL.Connection._reverse_mapping[ssl]
         try:
-            choose(SSL.Connection._reverse_mapping[ssl])
+            choose(connection)
         except Exception as error:
+            # do_handshake looks for it in the connection's context. That is another one by now if this is the client's second
+            # hello (HelloRetryRequest), and here it would wait for the next client.
+            connection.set_context(context)
             raised._problems.append(error)
             alert[0] = _UNRECOGNIZED_NAME
             return _ALERT_FATAL

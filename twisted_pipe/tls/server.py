@@ -310,7 +310,7 @@ class ServerTls:
 
         @raise TlsRefused: there is none.
         """
-        name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        name = (connection.get_servername() or b"").decode("ascii", "replace").lower().removesuffix(".")
         sites = self._state.sites
         place = self.settings.find(name) if name else None
         site = sites[place or 0]
