@@ -14,9 +14,10 @@ import attrs
 import trustme
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol
+from twisted.protocols import tls
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,6 +26,7 @@ from tests.net.loopback import Loopback
 from tests.net.tls_peer import TlsPeer
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
 from twisted_pipe.net.bare import BareSocket
+from twisted_pipe.net.connect_protocol import connect_protocol
 from twisted_pipe.net.socket_options import socket_below
 from twisted_pipe.net.tls_socket import TlsSocket
 from twisted_pipe.net.wire import TransportWire
@@ -298,6 +300,18 @@ class ProtocolTests(ConnectingTests):
         peer = self.accept_tls()
         self.assertEqual(self.wires, [])
         self.settle_until(peer.shake)
+        self.assertEqual(self.opened().connected_times, 1)
+        peer.write(b"hello")
+        self.settle_until(lambda: self.wires[0].received == b"hello")
+
+    def test_a_preface_to_an_endpoint_that_wraps_the_transport(self) -> None:
+        self.patch(tls, "_get_default_clock", lambda: self.engine.reactor)
+        creator = self.tls().tls.creator(self.server())  # type: ignore[union-attr]
+        endpoint = wrapClientTLS(creator, self.server().endpoint)
+        connect_protocol(endpoint, Said, preface=b"first").addCallback(self.wires.append)
+        peer = self.accept_tls()
+        self.settle_until(peer.shake)
+        self.settle_until(lambda: peer.read() == b"first")
         self.assertEqual(self.opened().connected_times, 1)
         peer.write(b"hello")
         self.settle_until(lambda: self.wires[0].received == b"hello")

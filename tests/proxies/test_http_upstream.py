@@ -160,6 +160,25 @@ class PoolRules(HttpCase):
         self.assertTrue(origin.ended)
         self.assert_idle(0)
 
+    def test_nothing_is_kept_of_a_server_that_was_removed(self) -> None:
+        """Even if it is asked once more, because its last connection turned out to be closed."""
+        client, origin = self.both()
+        origin.says(response(b"hi"))
+        client.gets()
+        client.says(GET)
+        origin.gets()
+        server, *_ = self.group.servers
+        self.group.replace([])
+        origin.close()
+        again = self.origin()
+        self.assertEqual(again.gets(), GET)
+        again.says(response(b"ho"))
+        self.assertEqual(client.gets(), response(b"ho"))
+        again.gets()
+        self.assertTrue(again.ended)
+        kept, _ = self.upstream._stacks, self.group.replace([server])
+        self.assertEqual(kept, {})
+
     def test_each_server_has_its_own(self) -> None:
         self.start(servers=TWO)
         client = self.client()

@@ -268,6 +268,21 @@ class WaitTests(GroupCase):
         self.assertEqual(self.refused(group.wait()), "no server is up")
         self.assertEqual(self.refused(UpstreamGroup([], clock=self.clock).wait()), "no server is up")
 
+    def test_a_trial_is_hope(self) -> None:
+        """A server on trial comes back only by being asked, also where nobody calls pick()."""
+        group = self.group(1, 1)
+        a, b = group.peers
+        for peer in (a, b, a, b):  # the second time nobody is spared
+            group.failed(peer)
+        self.assertEqual(self.refused(group.wait()), "no server is up")
+        self.clock.advance(10)
+        self.assertEqual(self.states(group), ["on trial", "on trial"])
+        found = [self.successResultOf(group.wait()), self.successResultOf(group.wait(tried=(a,)))]
+        self.assertEqual(found, [a, b])
+        self.assertEqual(self.refused(group.wait()), "no server is up")
+        group.succeeded(a)
+        self.assertIs(self.successResultOf(group.wait()), a)
+
     def test_refused_at_once_if_all_were_tried(self) -> None:
         group = self.group(1, 1)
         self.assertEqual(self.refused(group.wait(tried=group.peers)), "every server that is up was asked")
@@ -333,6 +348,37 @@ class ReplaceTests(GroupCase):
         self.assertEqual((group.peers[0], group.peers[2]), (a, c))
         self.assertEqual((a.server.weight, a.active, held), (2, 1, a))
         self.assertEqual(sorted(picks(group, 4)), ["a", "a", "c", "d"])
+
+    def test_failures_of_who_stays_go_on_counting(self) -> None:
+        group = self.group(1, 1, max_fails=3)
+        a, _ = group.peers
+        for others in ("b", "bc"):
+            group.failed(a)
+            endpoint = object()  # a new one each time, as when a name is looked up
+            made = [UpstreamServer(name, endpoint, max_fails=3) for name in f"a{others}"]
+            group.replace(made)
+            self.assertEqual((a.server, a.available), (made[0], True))
+        group.failed(a)
+        self.assertFalse(a.available)
+
+    def test_of_its_failures_as_many_as_count_now(self) -> None:
+        group = self.group(1, 1, max_fails=5)
+        a, _ = group.peers
+        for _ in range(4):
+            group.failed(a)
+        group.replace(servers(2, max_fails=2))
+        self.assertEqual((len(a.failures), a.available), (2, True))
+        group.failed(a)
+        self.assertFalse(a.available)
+
+    def test_failures_are_forgotten_by_who_is_taken_down(self) -> None:
+        group = self.group(1, 1, max_fails=2)
+        a, _ = group.peers
+        group.failed(a)
+        group.replace(servers(2, max_fails=2, down=True))
+        group.replace(servers(2, max_fails=2))
+        group.failed(a)
+        self.assertTrue(a.available)
 
     def test_the_same_name_at_another_address_is_another(self) -> None:
         group = UpstreamGroup([UpstreamServer("a", None, ("10.0.0.1", 80))], clock=self.clock)

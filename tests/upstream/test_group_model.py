@@ -123,11 +123,11 @@ class Machine(RuleBasedStateMachine):
         hope = any(peer.state is PeerState.UP and peer not in tried for peer in self.group.peers)
         results: list[object] = []
         waiting = self.group.wait(key, tried).addBoth(results.append)
-        if not hope or (not choices and len(self.waiting) >= QUEUE):
-            assert isinstance(results[0].value, NoServer)  # type: ignore[attr-defined]
-        elif choices:
+        if choices:
             assert results[0] in choices
             self.held.append(results[0])  # type: ignore[arg-type]
+        elif not hope or len(self.waiting) >= QUEUE:
+            assert isinstance(results[0].value, NoServer)  # type: ignore[attr-defined]
         else:
             assert not results
             self.waiting.append((waiting, tried, results))  # type: ignore[arg-type]

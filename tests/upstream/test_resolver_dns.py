@@ -246,6 +246,15 @@ class AskingTests(DnsCase):
         self.resolve("bücher.test:80")
         self.assertEqual(self.net.asked(), ["10.0.0.53#53 A xn--bcher-kva.test"])
 
+    def test_names_that_end_with_a_dot(self) -> None:
+        """They are complete, as all names are here; in a message no name has it."""
+        resolving = self.resolve("app.test.:80")
+        self.net.next("10.0.0.53#53 A app.test").answer([a("app.test", "10.0.0.1")])
+        self.assertEqual(self.successResultOf(resolving).found, found("10.0.0.1:80"))
+        resolving = self.resolve("_http._tcp.app.test.", "srv:nameserver=10.0.0.53:family=ipv4")
+        self.net.next("10.0.0.53#53 SRV _http._tcp.app.test").answer()
+        self.assertEqual(self.successResultOf(resolving).found, ())
+
     def test_cancelled(self) -> None:
         for text in ("dns:nameserver=10.0.0.53", "srv:nameserver=10.0.0.53"):
             resolving = self.resolve("app.test:80", text)
@@ -309,6 +318,26 @@ class PartTests(DnsCase):
             self.net.next(f" {kind} app.test").answer(code=dns.EREFUSED)
         said = "10.0.0.53#53: it refuses to tell (REFUSED)"
         self.assertEqual(self.refused(resolving), f"A: {said}; AAAA: {said}")
+
+    def ask_with_a_failing(self) -> Deferred[Any]:
+        """That there is no AAAA holds for 15 minutes, but of A nobody can tell."""
+        resolving: Deferred[Any] = self.dns.resolve("app.test:80")
+        self.net.next(" AAAA app.test").answer(authority=[soa("test", 900, 900)])
+        for _ in range(2):
+            self.net.next(" A app.test").answer(code=dns.ESERVER)
+        return resolving
+
+    def test_that_there_is_nothing_of_the_other_one_is_no_answer(self) -> None:
+        resolving = self.ask_with_a_failing()
+        self.assertEqual(self.refused(resolving), "A: 10.0.0.53#53: it cannot tell (SERVFAIL)")
+
+    def test_nor_a_reason_to_wait(self) -> None:
+        resolving = self.answered()
+        self.net.next(" AAAA app.test").answer([aaaa("app.test", "2001:db8::1", 20)])
+        self.successResultOf(resolving)
+        problem = "A: 10.0.0.53#53: it cannot tell (SERVFAIL)"
+        expected = Resolution(found("10.0.0.1:80"), 0.0, problem)
+        self.assertEqual(self.successResultOf(self.ask_with_a_failing()), expected)
 
 
 class TcpTests(DnsCase):
@@ -475,7 +504,7 @@ class SrvTests(DnsCase):
         for _ in range(2):
             self.net.next().answer(code=dns.ESERVER)
         problem = "b.test: A: 10.0.0.53#53: it cannot tell (SERVFAIL)"
-        self.assertEqual(self.successResultOf(self.resolving), Resolution(found("10.0.0.1:80*1"), 60.0, problem))
+        self.assertEqual(self.successResultOf(self.resolving), Resolution(found("10.0.0.1:80*1"), 0.0, problem))
 
     def test_one_that_could_be_before_stays(self) -> None:
         self.net.next().answer([self.record(1, 1, 80, "a.test")])
@@ -486,6 +515,58 @@ class SrvTests(DnsCase):
         for _ in range(2):
             self.net.next().answer(code=dns.ESERVER)
         self.assertEqual(self.successResultOf(self.resolving).found, found("10.0.0.1:80*1"))
+
+    def other_resolver(self, text: str) -> None:
+        self.net.next().answer()
+        self.successResultOf(self.resolving)
+        self.srv = self.resolver(text)
+
+    def test_whatever_else_was_looked_up_meanwhile(self) -> None:
+        """One resolver serves all names of a group."""
+        self.net.next().answer([self.record(1, 1, 80, "a.test")])
+        self.net.next().answer([a("a.test", "10.0.0.1")])
+        self.successResultOf(self.resolving)
+        for answers in ([srv("other.test", 1, 1, 80, "b.test")], []):
+            self.resolving = self.srv.resolve("other.test")
+            self.net.next().answer(answers, additional=[a("b.test", "10.0.0.2")])
+            self.successResultOf(self.resolving)
+        self.resolving = self.srv.resolve(self.NAME)
+        self.net.next().answer([self.record(1, 1, 80, "a.test")])
+        for _ in range(2):
+            self.net.next().answer(code=dns.ESERVER)
+        self.assertEqual(self.successResultOf(self.resolving).found, found("10.0.0.1:80*1"))
+
+    def test_what_was_told_beside_an_answer_stays_too(self) -> None:
+        self.other_resolver("srv:nameserver=10.0.0.53")
+        for told in (
+            [a("a.test", "10.0.0.1"), aaaa("a.test", "2001:db8::1")],
+            [a("a.test", "10.0.0.2")],  # there is no other any more
+        ):
+            self.resolving = self.srv.resolve(self.NAME)
+            self.net.next(f" SRV {self.NAME}").answer([self.record(1, 1, 80, "a.test")], additional=told)
+            known = self.successResultOf(self.resolving).found
+            self.assertEqual(len(known), len(told))
+            self.resolving = self.srv.resolve(self.NAME)
+            self.net.next(f" SRV {self.NAME}").answer([self.record(1, 1, 80, "a.test")])
+            while self.net.questions and self.net.asked()[-1].endswith(" a.test"):
+                self.net.next(" a.test").answer(code=dns.ESERVER)
+            self.assertEqual(self.successResultOf(self.resolving).found, known)
+
+    def test_what_is_known_goes_with_who_it_is_of(self) -> None:
+        """A host that is no target any more is forgotten, and so are the hosts of a name that stands for nothing."""
+        for answers in ([self.record(1, 1, 80, "b.test")], []):
+            self.other_resolver("srv:nameserver=10.0.0.53:family=ipv4")
+            told = [a("a.test", "10.0.0.1"), a("b.test", "10.0.0.2")]
+            for each in ([self.record(1, 1, 80, "a.test")], answers):
+                self.resolving = self.srv.resolve(self.NAME)
+                self.net.next(f" SRV {self.NAME}").answer(each, additional=told)
+                self.successResultOf(self.resolving)
+            self.resolving = self.srv.resolve(self.NAME)
+            self.net.next(f" SRV {self.NAME}").answer([self.record(1, 1, 80, "a.test")])
+            for _ in range(2):
+                self.net.next(" A a.test").answer(code=dns.ESERVER)
+            self.refused(self.resolving)
+            self.resolving = self.srv.resolve(self.NAME)
 
     def test_none_of_the_servers_can_be_looked_up(self) -> None:
         self.net.next().answer([self.record(1, 1, 80, "a.test")])

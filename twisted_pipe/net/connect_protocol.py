@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -28,7 +29,7 @@ def connect_protocol(
     @param make: makes the C{IProtocol}, which is connected when everything stands, TLS included.
     @param clock: the reactor; only TLS needs it.
     @param tls: an C{IOpenSSLClientConnectionCreator}, to speak TLS on the connection; None to leave it plain.
-    @param preface: sent first, before TLS.
+    @param preface: sent first, before C{tls}; to an endpoint that speaks TLS by itself, within that.
     @return: fires with the protocol; fails as the endpoint does, or as the handshake. May be cancelled.
     """
     if tls is None and not preface:
@@ -74,7 +75,11 @@ class _Usher(Protocol):
         transport: Any = self.transport
         if self.preface is not None:
             transport.write(self.preface)
-            protocol = transport.protocol = self._make()
+            protocol = self._make()
+            if isinstance(transport, ProtocolWrapper):  # of an endpoint that speaks TLS by itself
+                transport.wrappedProtocol = protocol
+            else:
+                transport.protocol = protocol
             self._hand_over(protocol)
 
     def handshakeCompleted(self) -> None:

@@ -104,7 +104,9 @@ class HttpUpstream:
         """
         stack = self._stacks.get(peer)
         if stack is None:
-            stack = self._stacks[peer] = []
+            stack = []
+            if peer.state is not PeerState.REMOVED:  # of which nothing is kept, and nobody tells again
+                self._stacks[peer] = stack
         while stack:
             found = stack.pop()
             del self._idle[found]

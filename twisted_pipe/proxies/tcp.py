@@ -93,7 +93,7 @@ class TcpProxyFactory(ServerFactory):
             response_filtered=bool(settings.response_filters),
             request_filtered=bool(settings.request_filters),
         )
-        groups = [context.group, *(route.group for route in settings.routes or ())]
+        self._groups = groups = [context.group, *(route.group for route in settings.routes or ())]
         self.keys: dict[UpstreamGroup, Template] = {each: key_template(each) for each in groups if each.key}
         self.routes = settings.routes
         if self.routes is None and any(wants_hello(each.key) for each in groups):
@@ -128,5 +128,6 @@ class TcpProxyFactory(ServerFactory):
         """Close every session at once."""
         for session in list(self.sessions):
             session.abort(Cancelled("the service stops"))
-        self.context.group.stop()
+        for group in self._groups:
+            group.stop()
         self.watch.stop()

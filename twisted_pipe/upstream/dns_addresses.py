@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -25,7 +25,7 @@ _NAMES = {dns.A: "A", dns.AAAA: "AAAA"}
 class Addresses:
     """
     @ivar hosts: IPv4 and IPv6 addresses, as text.
-    @ivar valid: seconds for which that holds.
+    @ivar valid: seconds for which that holds; 0 if it should be asked again as soon as may be.
     @ivar problem: which kind could not be had, and why; then those of it that were known before are among C{hosts}.
     """
 
@@ -50,7 +50,7 @@ class HostAddresses:
 
     async def of(self, host: str) -> Addresses:
         """
-        @raise NotResolved: nothing is known, and nobody can tell.
+        @raise NotResolved: nobody can tell; or nobody can of one kind, and no address of either is known.
         """
         asking = [self._ask(host, kind).addErrback(_not_resolved) for kind in self.kinds]
         told = await all_of(asking)
@@ -67,11 +67,24 @@ class HostAddresses:
             if not isinstance(each, NotResolved):
                 self._known[host, kind] = each.hosts
                 (positive if each.hosts else negative).append(each.valid)
-        return Addresses(self.known(host), min(positive) if positive else max(negative), "; ".join(problems))
+        hosts = self.known(host)
+        if problems and not hosts:
+            raise NotResolved("; ".join(problems))  # that there are none of the other kind says nothing of this one
+        # of what could not be told, "none of the other kind" is no reason to wait
+        valid = min(positive) if positive else 0.0 if problems else max(negative)
+        return Addresses(hosts, valid, "; ".join(problems))
 
     def known(self, host: str) -> tuple[str, ...]:
         """What was told of it last."""
         return tuple(each for kind in self.kinds for each in self._known.get((host, kind), ()))
+
+    def remember(self, host: str, told: Mapping[int, tuple[str, ...]]) -> None:
+        """
+        Somebody else has told the addresses of C{host}, all that there are.
+
+        @param told: by kind.
+        """
+        self._known.update({(host, kind): told.get(kind, ()) for kind in self.kinds})
 
     def keep_only(self, hosts: Collection[str]) -> None:
         """Forget what is known of all other hosts."""

@@ -147,15 +147,17 @@ class UpstreamGroup:
 
     def wait(self, key: bytes | None = None, tried: Collection[Peer] = ()) -> Deferred[Peer]:
         """
-        A server as soon as one can be asked, in the order of asking; for who got None of L{pick}.
+        A server as soon as one can be asked, in the order of asking: at once if L{pick} gives one.
 
         @return: fires with a server, for which L{release} has to be called; fails with L{NoServer}, at once if no server is up or
-            the queue is full. May be cancelled until it fires.
+            on trial, or the queue is full. May be cancelled until it fires.
         """
+        peer = self.pick(key, tried)
+        if peer is not None:
+            return succeed(peer)  # perhaps one on trial, of whom there is no other hope
         if not self._hope(tried):
             return fail(NoServer(self._hopeless(tried)))
-        peer = self.pick(key, tried)
-        return succeed(peer) if peer is not None else self._line.join(key, tried)
+        return self._line.join(key, tried)
 
     def release(self, peer: Peer) -> None:
         """What L{pick} was asked for is over, however it went."""
@@ -372,6 +374,7 @@ def _configured(peer: Peer, server: UpstreamServer) -> Peer:
         peer.configure(server)
         if server.down is not (peer.state is PeerState.DOWN):
             peer.stop_timer()
+            peer.failures.clear()
             peer.become(PeerState.DOWN if server.down else PeerState.UP)
         peer.settle()
     return peer

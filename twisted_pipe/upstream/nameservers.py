@@ -108,7 +108,8 @@ class Nameservers:
         @param kind: such as C{dns.A}.
         @raise NotResolved: none could answer.
         """
-        query = dns.Query(name.encode("idna"), kind, dns.IN)
+        # in a message no name has the dot that a text may end with, and the answer's question is compared with this one
+        query = dns.Query(name.encode("idna").removesuffix(b"."), kind, dns.IN)
         problem = ""
         servers = self.configured or self._of_the_system()
         for patience in _PATIENCE:

@@ -105,6 +105,7 @@ class Peer:
         self.share = FULL_SHARE
         self.suspect = self.spared = False
         self.timer: Any = None
+        self.failures: deque[float] = deque()
         self.configure(server)
         self.become(PeerState.DOWN if server.down else PeerState.UP)
 
@@ -131,7 +132,7 @@ class Peer:
         """It is the same server, with other parameters; C{settle} is called next."""
         self.server = server
         self.name = server.name
-        self.failures: deque[float] = deque(maxlen=server.max_fails or 1)
+        self.failures = deque(self.failures, maxlen=server.max_fails or 1)
 
     def become(self, state: PeerState) -> None:
         """From now on it is that."""

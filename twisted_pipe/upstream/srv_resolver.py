@@ -8,7 +8,6 @@ its answer; those that it has not told are asked for.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -50,11 +49,10 @@ class SrvResolver:
     )
     family: str = option(one_of(*KINDS), default="any", help="which kind of address is wanted")
     _nameservers: Nameservers = attrs.field(init=False)
-    _addresses: HostAddresses = attrs.field(init=False)
+    _targets: dict[str, HostAddresses] = attrs.field(factory=dict, init=False)  # of each service, by its name
 
     def __attrs_post_init__(self) -> None:
         self._nameservers = Nameservers(self.reactor, self.nameserver)
-        self._addresses = HostAddresses(self._nameservers, KINDS[self.family])
 
     def takes(self, address: str) -> bool:
         return _NAME.fullmatch(address) is not None and is_host_name(address)
@@ -66,9 +64,11 @@ class SrvResolver:
         records = await self._nameservers.ask(name, dns.SRV)
         services = [each for each in records.answers if each.type == dns.SRV and _is_usable(each)]
         if not services:
+            self._targets.pop(name, None)
             return Resolution((), records.negative_ttl)
         services = sorted(services, key=_order)[:_MOST_RECORDS]
-        hosts = await self._hosts(services, records)
+        addresses = self._targets.setdefault(name, HostAddresses(self._nameservers, KINDS[self.family]))
+        hosts = await _all_hosts(addresses, services, records)
         best = services[0].payload.priority
         found = tuple(
             FoundServer(host, each.payload.port, max(each.payload.weight, 1), each.payload.priority > best)
@@ -81,27 +81,34 @@ class SrvResolver:
         answers = min(each.ttl for each in records.answers)
         return Resolution(found, float(min(answers, *(each.valid for each in hosts.values()))), "; ".join(problems[:1]))
 
-    async def _hosts(self, services: list[Any], records: Records) -> dict[str, Addresses]:
-        """The addresses of all targets."""
-        targets = list(dict.fromkeys(_target(each) for each in services))
-        at_once = DeferredSemaphore(_AT_ONCE)
-        asking = [at_once.run(self._host, each, records) for each in targets]
-        known = await all_of(asking)
-        self._addresses.keep_only(targets)
-        return dict(zip(targets, known, strict=True))
 
-    def _host(self, host: str, records: Records) -> Deferred[Addresses]:
-        told = [each for each in records.additional if _same(each.name.name, host)]
-        hosts = tuple(each for kind in self._addresses.kinds for each in addresses_in(told, kind))
-        if hosts:
-            valid = min(each.ttl for each in told)
-            return succeed(Addresses(hosts, float(valid)))
-        return Deferred.fromCoroutine(self._addresses.of(host)).addErrback(self._unknown, host)
+async def _all_hosts(addresses: HostAddresses, services: list[Any], records: Records) -> dict[str, Addresses]:
+    """
+    The addresses of all targets.
 
-    def _unknown(self, failure: Failure, host: str) -> Addresses:
-        """Nothing can be said about one of the servers: the others are of use without it."""
-        failure.trap(NotResolved)
-        return Addresses(self._addresses.known(host), math.inf, str(failure.value))
+    @param addresses: what is known of them, and who asks.
+    """
+    targets = list(dict.fromkeys(_target(each) for each in services))
+    at_once = DeferredSemaphore(_AT_ONCE)
+    asking = [at_once.run(_host, addresses, each, records) for each in targets]
+    found = await all_of(asking)
+    addresses.keep_only(targets)
+    return dict(zip(targets, found, strict=True))
+
+
+def _host(addresses: HostAddresses, host: str, records: Records) -> Deferred[Addresses]:
+    told = [each for each in records.additional if _same(each.name.name, host)]
+    by_kind = {kind: tuple(addresses_in(told, kind)) for kind in addresses.kinds}
+    if any(by_kind.values()):
+        addresses.remember(host, by_kind)
+        return succeed(Addresses(addresses.known(host), float(min(each.ttl for each in told))))
+    return Deferred.fromCoroutine(addresses.of(host)).addErrback(_unknown, addresses, host)
+
+
+def _unknown(failure: Failure, addresses: HostAddresses, host: str) -> Addresses:
+    """Nothing can be said about one of the servers: the others are of use without it. It is asked for again after C{min_valid}."""
+    failure.trap(NotResolved)
+    return Addresses(addresses.known(host), 0.0, str(failure.value))
 
 
 def _is_usable(record: Any) -> bool:

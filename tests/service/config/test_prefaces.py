@@ -99,6 +99,15 @@ class ProxyProtocolTests(ConfigCase):
         (line,) = self.mistakes(f"{text}send_proxy_protocol = 2\n")
         self.assertIn("upstreams.app.send_proxy_protocol: 2: ", line)
 
+    def test_not_sent_by_an_endpoint_that_begins_tls(self) -> None:
+        for endpoint in ("tls:origin.test:443", "SSL:origin.test:443"):
+            servers = f'servers = ["127.0.0.1:9", "{endpoint}"]'
+            text = f"{STREAM.replace('127.0.0.1:9000', 'app')}[upstreams.app]\n{servers}\n"
+            self.stream(text)
+            (line,) = self.mistakes(f"{text}send_proxy_protocol = 'v1'\n")
+            rule = "must be left out: {} begins TLS by itself, and the header comes before TLS; a table tls does both"
+            self.assertEqual(line, f"upstreams.app.send_proxy_protocol: 'v1': {rule.format(endpoint)}")
+
 
 class RoutesTests(ConfigCase):
     def routes(self, said: str, more: str = "") -> StreamRoutes:
@@ -140,6 +149,28 @@ class RoutesTests(ConfigCase):
         self.assertEqual((found.timeout, found.parser), (5.0, ClientHelloParser(4096)))
         (line,) = self.mistakes(f"{STREAM}preread_size = 100\n{routes}")
         self.assertIn("servers[0].preread_size: 100: a ClientHello has hardly less than 512 bytes", line)
+
+    def test_bounds_for_a_key(self) -> None:
+        """A balancer may want to know what the client says of TLS: without routes, too."""
+        text = STREAM.replace("127.0.0.1:9000", "app")
+        upstream = '\n[upstreams.app]\nservers = ["127.0.0.1:9", "127.0.0.1:8"]\nbalance = "hash:key={}"\n'
+        of_hello = upstream.format("$ssl_preread_server_name")
+        found = self.stream(f'{text}preread_timeout = "5s"\npreread_size = "4k"{of_hello}').settings.routes
+        assert found is not None
+        self.assertEqual((found.timeout, found.parser, list(found)), (5.0, ClientHelloParser(4096), []))
+        (line,) = self.mistakes(f"{text}preread_size = 100{of_hello}")
+        self.assertIn("servers[0].preread_size: 100: a ClientHello has hardly less than 512 bytes", line)
+        of_address = upstream.format("$remote_addr")
+        self.assertIsNone(self.stream(f'{text}preread_timeout = "5s"{of_address}').settings.routes)
+
+    def test_what_is_said_at_the_start(self) -> None:
+        """Where routes lead to, if there are any."""
+        spill = self.configured(STREAM).spill
+        routed = self.stream(f'{STREAM}routes = [{{ names = "a", proxy = "127.0.0.1:1" }}]\n')
+        self.assertIn("; by what clients say of TLS to 127.0.0.1:1;", routed.describe(spill))
+        upstream = '[upstreams.app]\nservers = "127.0.0.1:9"\nbalance = "hash:key=$ssl_preread_server_name"\n'
+        keyed = self.stream(STREAM.replace("127.0.0.1:9000", "app") + upstream)
+        self.assertNotIn("by what clients say", keyed.describe(spill))
 
     def test_none(self) -> None:
         self.assertIsNone(self.stream(STREAM).settings.routes)

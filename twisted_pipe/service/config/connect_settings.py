@@ -21,6 +21,7 @@ __all__ = ["CONNECT", "connect_settings"]
 CONNECT = {"bind": "bind", "nodelay": "nodelay", "keepalive": "socket_keepalive", "user_timeout": "user_timeout"}
 
 _VERSIONS = {str(version): version for version in Version}
+_BEGIN_TLS = ("tls:", "ssl:")  # Twisted endpoints
 
 
 def connect_settings(
@@ -34,6 +35,10 @@ def connect_settings(
     """
     version = None if table.send_proxy_protocol is None else _VERSIONS[table.send_proxy_protocol]
     settings = ConnectSettings(**Layers((table,)).fields(CONNECT), tls=tls, proxy_protocol=version)
+    secure = [each.name for each in servers if each.name.lower().startswith(_BEGIN_TLS)]
+    if version is not None and secure:
+        said = f"must be left out: {secure[0]} begins TLS by itself, and the header comes before TLS; a table tls does both"
+        problems.add((*table.where, "send_proxy_protocol"), said)
     if settings.bind:
         try:
             _check_bind(settings.bind, servers)
