@@ -238,7 +238,8 @@ class IMessageFilter(Interface):
 
     Each call returns None to let the message go on, as it is now; or a L{Reply<twisted_pipe.messages.reply.Reply>}, which takes its
     place; or an awaitable (Deferred, coroutine) of one of these. While one is waited for the message is held: nothing more is read
-    from who has sent it. It is cancelled when the client goes, and when the filter's timeout is over.
+    from who has sent it. It is cancelled when the client goes, and when the filter's timeout is over; so each message needs one of
+    its own. A Deferred that is given to several comes to the same for each of them, and so does its cancelling: a failure.
 
     What a call raises, and what it returns that is nothing of these, is a failure of the filter: the client gets 500 and the log
     C{FilterFailed}; or the message goes on as it was before (L{OnFailure}).

@@ -93,6 +93,23 @@ class ChangedTests(SynchronousTestCase):
         wanted.headers.set("Via", "1.1 other")
         self.assertTrue(filtered_head(head, wanted).has_forwarded)
 
+    def test_what_connection_names_does_not_come_back(self) -> None:
+        """Filters have not seen it, so none could take it away or put another in its place."""
+        head = parsed(
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x-user, X-Forwarded-For\r\nX-User: admin\r\nVia: 1.1 x\r\n"
+            b"X-Forwarded-For: 10.9.8.7\r\nTE: trailers\r\n\r\n"
+        )
+        wanted = message(head)
+        wanted.headers.remove("X-Forwarded-For")
+        wanted.headers.set("X-User", "bob")
+        for _ in range(2):
+            head = filtered_head(head, wanted)
+            self.assertEqual(head.get_list(b"x-user"), b"bob")
+            self.assertIsNone(head.get(b"x-forwarded-for"))
+            self.assertEqual((head.get(b"te"), head.get(b"via"), head.get(b"host")), (b"trailers", b"1.1 x", b"a"))
+            forwarder = Forwarder(ForwardedStyle.X_FORWARDED, b"", b"192.0.2.7", b"http")
+            self.assertIn(b"X-Forwarded-For: 192.0.2.7", forwarder.lines(head))
+
     def test_the_host_is_another_one_or_none(self) -> None:
         head = parsed()
         wanted = message(head)

@@ -28,6 +28,16 @@ def lines(made: Forwarder, data: bytes) -> list[bytes]:
     return b"\r\n".join(made.lines(head(data))).split(b"\r\n")
 
 
+class DroppedTests(SynchronousTestCase):
+    def test_what_connection_names_is_not_continued(self) -> None:
+        data = SEEN.replace(b"HTTP/1.0\r\n", b"HTTP/1.1\r\nConnection: X-Forwarded-For, Forwarded, via\r\n")
+        for style in (ForwardedStyle.X_FORWARDED, ForwardedStyle.BOTH):
+            found = lines(forwarder(style), data)
+            self.assertIn(b"X-Forwarded-For: 192.0.2.7", found)
+            self.assertIn(b"Via: 1.1 us", found)
+        self.assertIn(b'Forwarded: for=192.0.2.7;host="a";proto=http', found)
+
+
 class FirstProxyTests(SynchronousTestCase):
     """Of requests that no other proxy has seen."""
 

@@ -186,6 +186,27 @@ class IgnoredRules(HttpCase):
         self.assertTrue(origin.reset)
         self.assert_idle(0, clients=0)
 
+    def answered_too_early(self, answer: bytes) -> None:
+        """
+        An origin that answers a request whose rest never comes waits for that rest: it would take the next request for it. What the
+        client gets has begun when it goes.
+        """
+        self.settings = attrs.evolve(self.settings, request_buffering=False)
+        client, origin = self.both(request("POST", "/", "Content-Length: 1000") + b"12345")
+        origin.says(answer[:1000])
+        self.assertTrue(client.gets())
+        client.break_off()
+        origin.says(answer[1000:])
+        origin.gets()
+        self.assertTrue(origin.reset)
+        self.assert_idle(0, clients=0)
+
+    def test_a_request_that_is_not_all_sent_and_its_response_in_the_middle(self) -> None:
+        self.answered_too_early(response(LONG))
+
+    def test_or_in_the_middle_of_its_chunks(self) -> None:
+        self.answered_too_early(response(chunks(LONG[:1500]), CHUNKED, length=False))
+
 
 class PlaceRules(HttpCase):
     """With C{ignore_client_abort} the server is as busy as before: what C{max_conns} bounds is not the clients."""
@@ -291,6 +312,30 @@ class IgnoredMemoryTests(IgnoredRules, MemoryCase):
 
 
 class IgnoredSocketTests(IgnoredRules, SocketCase):
+    def interim(self, final: bytes, come: int) -> None:
+        """The client is found to be gone by an interim response, with which so many bytes of C{final} have come."""
+        client, origin = self.both()
+        origin.peer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" + final[:come])
+        client.break_off()
+        origin.says(final[come:])
+        self.assert_received(origin)
+
+    def test_a_response_behind_an_interim_one(self) -> None:
+        self.interim(response(b"hi"), 1000)
+
+    def test_its_beginning(self) -> None:
+        self.interim(response(LONG), 1000)
+
+    def test_the_beginning_of_its_head(self) -> None:
+        self.interim(response(LONG), 10)
+
+    def test_a_head_of_which_the_beginning_had_come(self) -> None:
+        client, origin = self.both()
+        origin.says(b"HTTP/1.1 103 Ear")
+        origin.peer.write(b"ly Hints\r\n\r\n" + response(b"hi"))
+        client.break_off()
+        self.assert_received(origin)
+
     def test_a_slow_client_of_a_relay(self) -> None:
         """It goes when a pipe has taken over."""
         self.start()

@@ -577,7 +577,32 @@ class InterimMemoryTests(InterimRules, MemoryCase):
 
 
 class InterimSocketTests(InterimRules, SocketCase):
-    pass
+    def gone(self, final: bytes) -> None:
+        """A client resets, and before we hear of that an interim response is sent to it, with which C{final} has come."""
+        self.start()
+        client = self.client()
+        client.says(request())
+        origin = self.origin()
+        origin.gets()
+        origin.peer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" + final)
+        client.break_off()
+        origin.gets()
+        self.assertTrue(origin.reset)
+        self.assert_idle(0, clients=0)
+        self.assertRegex(self.journal.lines[0], '^"GET / HTTP/1.1" 499 0 .*client: ')
+        self.assertEqual(len(self.complaints()), 1)
+
+    def test_a_client_that_is_found_to_be_gone_gets_no_response_behind_it(self) -> None:
+        self.gone(response(b"hi"))
+
+    def test_nor_the_beginning_of_one(self) -> None:
+        self.gone(response(b"hi" * 40_000)[:1000])
+
+    def test_nor_one_in_chunks(self) -> None:
+        self.gone(response(b"2\r\nhi\r\n", "Transfer-Encoding: chunked", length=False))
+
+    def test_nor_another_interim_one(self) -> None:
+        self.gone(b"HTTP/1.1 103 Early Hints\r\n\r\n")
 
 
 class BadResponseMemoryTests(BadResponseRules, MemoryCase):
@@ -597,7 +622,20 @@ class AnswerSocketTests(AnswerRules, SocketCase):
 
 
 class ErrorPageMemoryTests(ErrorPageRules, MemoryCase):
-    pass
+    def test_nothing_is_left_of_an_intercepted_one_while_its_page_is_on_its_way(self) -> None:
+        """The server has answered: that it does not take the rest of the request is no failure, and it is free at once."""
+        self.start(error_pages={503: ErrorPage(body=b"sorry")}, intercept_errors=True)
+        client = self.client(room=1)
+        client.says(request("POST", "/", body=b"x" * 20_000))
+        origin = self.origin(room=1)
+        origin.says(response(b"no", status="503 Service Unavailable"))
+        (peer,) = self.group.peers
+        self.assertEqual(peer.active, 0)
+        self.advance(21)  # more than its send timeout
+        self.assertEqual((peer.failed, self.complaints()), (0, []))
+        got = parsed(client.gets())
+        self.assertEqual((got.status, got.body), ("503 Service Unavailable", b"sorry"))
+        self.assert_idle(0)
 
 
 class ErrorPageSocketTests(ErrorPageRules, SocketCase):

@@ -28,6 +28,7 @@ from twisted_pipe.proxies.http_settings import (
     Route,
 )
 from twisted_pipe.proxies.http_upstream import HttpUpstream
+from twisted_pipe.proxies.response_body import ResponseBody
 
 Call = Callable[[Any], Any]
 GZIP = request("GET", "/", "Accept-Encoding: gzip")
@@ -806,6 +807,95 @@ class FailureRules(HttpCase):
         origin.says(response(b"body"))
         self.assertTrue(client.gets().startswith(b"HTTP/1.1 500 "))
         self.assertIn("filter 'mine': ZeroDivisionError", self.complaints()[0])
+
+    # a plugin that lacks an option is found out when the message filter is over, and by its name
+
+    def wanting(self, message: Any) -> None:
+        message.filter_body(find_filter("replace-bytes"))
+
+    def assert_wanting(self, client: Any) -> None:
+        self.assertTrue(client.gets().startswith(b"HTTP/1.1 500 "))
+        self.assertIn("filter 'filter0': BadConfiguration: filter replace-bytes: find: ", self.complaints()[0])
+        self.assert_idle(0)
+
+    def test_a_byte_filter_that_lacks_an_option(self) -> None:
+        client, origin = self.both(**doing(None, self.wanting))
+        origin.says(response(b"body"))
+        self.assert_wanting(client)
+
+    def test_so_behind_one_that_has_waited(self) -> None:
+        waited: Deferred[Any] = Deferred()
+
+        async def ponder(message: Any) -> None:
+            await waited
+            self.wanting(message)
+
+        client, origin = self.both(**doing(None, ponder))
+        origin.says(response(b"body"))
+        waited.callback(None)
+        self.assert_wanting(client)
+
+    def test_so_for_the_body_of_a_request(self) -> None:
+        self.start(**doing(self.wanting))
+        client = self.client()
+        client.says(request("POST", "/", body=b"x"))
+        self.assertTrue(client.gets().startswith(b"HTTP/1.1 500 "))
+        self.assertIn("filter 'filter0': BadConfiguration: filter replace-bytes: find: ", self.complaints()[0])
+
+    def test_bypassed_the_message_goes_on_as_it_was(self) -> None:
+        def change(message: Any) -> None:
+            message.headers.set("A", "b")
+            self.wanting(message)
+
+        client, origin = self.pair(**doing(change, change, on_failure=OnFailure.BYPASS))
+        self.assertEqual(origin.gets(), request())
+        origin.says(response(b"body"))
+        self.assertEqual(client.gets(), response(b"body"))
+
+    # what is no filter's mistake, but happens where only a Deferred would hear of it
+
+    def mistaken(self, waited: Deferred[Any] | None) -> Any:
+        """A client whose request nobody can choose a server for."""
+        self.start(**doing(lambda _: waited))
+        self.patch(self.upstream, "key_of", lambda _: 1 // 0)
+        client = self.client()
+        client.says(request())
+        return client
+
+    def assert_mistaken(self, client: Any) -> None:
+        self.settle()
+        self.assertEqual(client.gets(), b"")
+        self.assertTrue(client.reset or client.ended)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.proxy.clients), 0)
+        self.assertEqual(len(self.journal.lines), 1)
+
+    def test_a_mistake_of_ours_ends_the_connection(self) -> None:
+        self.assert_mistaken(self.mistaken(None))
+
+    def test_so_behind_a_filter_that_has_waited(self) -> None:
+        waited: Deferred[Any] = Deferred()
+        client = self.mistaken(waited)
+        waited.callback(None)
+        self.assert_mistaken(client)
+
+    def test_so_when_its_time_was_up(self) -> None:
+        self.start(**doing(lambda _: Deferred(), timeout=5, on_failure=OnFailure.BYPASS))
+        self.patch(self.upstream, "key_of", lambda _: 1 // 0)
+        client = self.client()
+        client.says(request())
+        self.advance(5.1)
+        self.assert_mistaken(client)
+
+    def test_so_with_a_response(self) -> None:
+        """Whose server has its place back."""
+        waited: Deferred[Any] = Deferred()
+        client, origin = self.both(**doing(None, lambda _: waited))
+        self.patch(ResponseBody, "begin", lambda *_: 1 // 0)
+        origin.says(response(b"body"))
+        waited.callback(None)
+        self.assert_mistaken(client)
+        self.assert_idle(0, clients=0)
 
 
 class RequestMemoryTests(RequestRules, MemoryCase):

@@ -10,7 +10,7 @@ import attrs
 from tests.proxies.http_case import LIMITS, SETTINGS, SIZE, HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import chunks, parsed, request, response, unchunked
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
-from twisted_pipe.proxies.http_settings import FilterUse
+from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse
 
 #: How a body of each length goes: in memory, by a pipe, by a pipe and the disk.
 SIZES = (1, 999, 1000, 1001, 5000, 100_000)
@@ -594,7 +594,17 @@ class ContinueMemoryTests(ContinueRules, MemoryCase):
 
 
 class ContinueSocketTests(ContinueRules, SocketCase):
-    pass
+    def test_a_client_that_is_found_to_be_gone_by_it(self) -> None:
+        """It has reset its connection, and what it had sent before is read all the same."""
+        self.start()
+        for size in (10, 5000):
+            client = self.client()
+            (each,) = self.proxy.clients
+            client.peer.write(request("POST", "/", f"Content-Length: {size}", "Expect: 100-continue"))
+            client.break_off()
+            self.assert_idle(0, clients=0)
+            self.assertEqual((each.state.value, each.wire.reader), ("closed", None))
+            self.assertRegex(self.journal.lines[-1], '^"POST / HTTP/1.1" 499 0 - - 0 client: ')
 
 
 class StreamedMemoryTests(StreamedRules, MemoryCase):
@@ -657,6 +667,21 @@ class SlowOriginSocketTests(SlowOriginRules, SocketCase):
         self.assertEqual(again.gets(), request())
         again.says(response(b"hi"))
         self.assertEqual(client.gets(), response(b"hi"))
+
+    def test_an_answer_before_it_is_taken_and_a_slow_client_of_the_page_in_its_place(self) -> None:
+        """The origin has answered: that it does not take the rest is no failure, and not told in the middle of the page."""
+        page = ErrorPage(body=os.urandom(5_000_000))
+        self.kept = attrs.evolve(self.kept, intercept_errors=True, error_pages={403: page})
+        client, origin = self.begun()
+        origin.says(response(b"no", status="403 Forbidden"))
+        (peer,) = self.group.peers
+        self.assertEqual(peer.active, 0)
+        self.advance(21)  # more than its send timeout
+        self.assertEqual((peer.failed, self.complaints()), (0, []))
+        head = client.waits(1000).partition(b"\r\n\r\n")[0]
+        self.assertIn(b"403 Forbidden", head)
+        self.assertTrue(client.waits(len(head) + 4 + len(page.body) - 1000).endswith(page.body[-1000:]))
+        self.assert_idle(0)
 
     def test_an_origin_that_breaks_off_meanwhile(self) -> None:
         client, origin = self.begun()

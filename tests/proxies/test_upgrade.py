@@ -393,6 +393,19 @@ class UpgradeTransportTlsTests(UpgradeRules, MemoryCase):
 
 
 class UpgradeSocketTests(HalfRules, SocketCase):
+    def said_at_once(self, passed: bytes, **more: Any) -> None:
+        """The kernel tells of both in one batch, and once: who reads the client from then on has to be told by us."""
+        client, origin = self.asked(**more)
+        origin.peer.write(CHANGED)
+        client.peer.write(b"early")
+        self.assertEqual((client.gets(), origin.gets()), (CHANGED, passed))
+
+    def test_what_the_client_says_in_the_same_moment_goes_by_the_relay(self) -> None:
+        self.said_at_once(b"early")
+
+    def test_or_by_the_pipe(self) -> None:
+        self.said_at_once(b"EARLY", upgrade=UpgradeSettings(request_filters=(FILTERS.find("upper"),)))
+
     def test_plain_ones_are_relayed(self) -> None:
         self.changed()
         (client,) = self.proxy.clients

@@ -12,6 +12,18 @@ from twisted_pipe.messages.request import RequestMessage
 __all__ = ["body_length", "filtered_head", "shown_fields"]
 
 _FORWARDED = int(FieldKind.FORWARDED)
+#: What filters are never shown. Any other field that they have not seen was taken off by C{Connection}, and stays off.
+_HIDDEN = frozenset(
+    int(kind)
+    for kind in (
+        FieldKind.CONNECTION,
+        FieldKind.LENGTH,
+        FieldKind.TRANSFER,
+        FieldKind.EXPECT,
+        FieldKind.HOP,
+        FieldKind.UPGRADE,
+    )
+)
 
 
 def shown_fields(head: RequestHead) -> list[bytes]:
@@ -47,7 +59,8 @@ def filtered_head(head: RequestHead, message: RequestMessage) -> RequestHead:
     found.host_value = hosts[0] if hosts else b""
     check_host(found.host_value)
     found.lines = [line for line in lines if line[:5].lower() != b"host:"]
-    ours = set(head.lines)
-    found.all_lines = [*(line for line in head.all_lines if line not in ours and line[:5].lower() != b"host:"), *lines]
+    before = head.all_lines
+    hidden = [line for line, kind in zip(before, kinds_of(before), strict=True) if kind in _HIDDEN]
+    found.all_lines = [*hidden, *lines]
     found.has_forwarded = _FORWARDED in kinds_of(found.lines)
     return found

@@ -79,20 +79,20 @@ class Forwarder:
         lines = request.lines
         added = []
         if self.says_x_forwarded:
+            chain = _continued(lines, b"x-forwarded-for", self.client)
             lines = without(lines, X_FORWARDED)
-            chain = _joined(request.get_list(b"x-forwarded-for"), self.client)
             added = [
                 b"X-Forwarded-For: " + chain,
                 b"X-Forwarded-Proto: " + self.scheme,
                 b"X-Forwarded-Host: " + (request.host_value or b""),
             ]
         if self.says_forwarded:
+            added.append(b"Forwarded: " + _continued(lines, b"forwarded", self._element(request)))
             lines = without(lines, frozenset({b"forwarded"}))
-            added.append(b"Forwarded: " + _joined(request.get_list(b"forwarded"), self._element(request)))
         if self.via:
-            lines = without(lines, frozenset({b"via"}))
             mine = b"1.%d %b" % (request.minor, self.via)
-            added.append(b"Via: " + _joined(request.get_list(b"via"), mine))
+            added.append(b"Via: " + _continued(lines, b"via", mine))
+            lines = without(lines, frozenset({b"via"}))
         return lines + added
 
     def _element(self, request: RequestHead) -> bytes:
@@ -104,8 +104,10 @@ class Forwarder:
         return b";".join(parts)
 
 
-def _joined(before: bytes | None, last: bytes) -> bytes:
-    return before + b", " + last if before else last
+def _continued(lines: list[bytes], name: bytes, last: bytes) -> bytes:
+    """The values of all fields C{name} of C{lines}, and C{last}. (What C{Connection} names is not among them: RFC 9110, 7.6.1.)"""
+    split = (line.partition(b":") for line in lines)
+    return b", ".join([*(value.strip(b" \t") for found, _, value in split if found.lower() == name), last])
 
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:

@@ -31,7 +31,6 @@ class Drain:
         left: int = 0,
         decoder: ChunkedDecoder | None = None,
         method: bytes = b"GET",
-        begun: bytes = b"",
     ) -> None:
         """
         @param response: its head, None if that has yet to come.
@@ -39,7 +38,6 @@ class Drain:
         @param left: bytes of a body of known length that have yet to come.
         @param decoder: of a chunked one, as far as it got.
         @param method: of the request.
-        @param begun: what has come of a head that is not whole.
         """
         self._connection = connection
         self._response = response
@@ -47,7 +45,7 @@ class Drain:
         self._left = left
         self._decoder = decoder
         self._method = method
-        self._buffer = begun
+        self._buffer = b""
         clock = connection.upstream.clock
         self._deadline = Deadline(clock, _PATIENCE, self._give_up)
         self._deadline.restart(clock.seconds())

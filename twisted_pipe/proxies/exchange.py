@@ -202,8 +202,7 @@ class Exchange(UpstreamSide):
         """Pass the response on, unless it is replaced, or filters have a say in it."""
         settings = self.settings
         if settings.intercept_errors and response.status in settings.error_pages:
-            self._abort_upstream()
-            self.send_page(error_answer(response.status, self))
+            self.replace_response(error_answer(response.status, self))
             return
         lines = self._plain_lines(response)
         if self.filtered is not None and self.filtered.wants_response:
@@ -332,7 +331,9 @@ class Exchange(UpstreamSide):
         connection = self.connection_up
         if connection is not None and connection.open and (self.body is None or self.body.sent):
             self.connection_up = None
-            Drain(connection, None, self.keep_place(), method=self.method, begun=self._buffer)
+            drain = Drain(connection, None, self.keep_place(), method=self.method)
+            if self._buffer:  # perhaps all of it
+                drain.upstream_received(self._buffer, self.client.proxy.clock.seconds())
 
     def delivered(self, count: int, now: float) -> None:
         """The client's kernel has the whole response, which C{send_whole} has sent."""

@@ -229,7 +229,11 @@ class HttpClient:
         """The loop: plain bytes have come. The hot path."""
         state = self.state
         if state is _BUSY:
-            self.source.readable = True
+            source = self.source
+            source.readable = True
+            if source.relay is not self and source.open:
+                # lent in this very turn: who reads it now knows nothing of these bytes
+                source.reactor.loop.post(source)
             return
         most = _RECEIVE_BODY if state is _BODY else RECEIVE
         try:

@@ -20,6 +20,7 @@ from twisted_pipe.http.variables import Getter, find_variable
 from twisted_pipe.messages.reply import Reply
 from twisted_pipe.messages.request import RequestMessage
 from twisted_pipe.messages.response import ResponseMessage
+from twisted_pipe.plugin.declared import DeclaredPlugin
 from twisted_pipe.proxies.answers import Page, reply_page
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ class FilteredMessages:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._run = MessageRun(exchange.settings.message_filters, exchange.client.proxy.clock, self._bypassed)
+        client = exchange.client
+        # a mistake of ours is the end of the connection, as one that the loop meets
+        self._run = MessageRun(
+            exchange.settings.message_filters, client.proxy.clock, self._bypassed, client.socket_lost
+        )
         self._message: RequestMessage = self._request_message()
         self._lines = self._message.headers.lines  # those that the exchange has
         self._held = False  # the server's connection
@@ -123,6 +128,7 @@ class FilteredMessages:
     def _take_request(self, message: RequestMessage) -> None:
         """A filter has let it go on: have the exchange as it wants it."""
         exchange = self._exchange
+        self.request_filters = _configured(message.body_filters)
         head = exchange.head
         if message.target != head.origin_target or message.headers.lines is not self._lines:
             changed = filtered_head(head, message)
@@ -132,7 +138,6 @@ class FilteredMessages:
                 exchange.uri = normal_path(changed.path)
         self.retargeted = message.retargeted
         self.upstream = message.upstream
-        self.request_filters = message.body_filters
         exchange.filter_variables = message.variables
         if message.chosen_id:
             exchange.name_request(message.chosen_id)
@@ -163,7 +168,6 @@ class FilteredMessages:
             self._release()
             if outcome is None:
                 line = response.line if message.status == response.status else status_line(message.status)
-                self.response_filters = message.body_filters
                 exchange.status = message.status
                 exchange.deliver(response, line, message.headers.lines, parts[0])
             elif isinstance(outcome, Reply):
@@ -171,10 +175,13 @@ class FilteredMessages:
             else:
                 exchange.refuse(500, outcome.describe())
 
-        self._run.response(message, _nothing, done)
+        self._run.response(message, self._take_response, done)
         if self._run.waiting:
             parts[0] = bytes(body)  # it was lent
             self._hold()
+
+    def _take_response(self, message: ResponseMessage) -> None:
+        self.response_filters = _configured(message.body_filters)
 
     def page(self, page: Page) -> None:
         """Ask them about a response of our own; then it is sent."""
@@ -223,6 +230,15 @@ def _getter(name: str, captures: tuple[str, ...]) -> Getter:
     if found is None:
         raise ValueError(f"there is no variable ${name}")
     return found.getter
+
+
+def _configured(filters: tuple[IPipeFilterFactory, ...]) -> tuple[IPipeFilterFactory, ...]:
+    """
+    With the defaults of their options, where they are as they were found.
+
+    @raise twisted_pipe.errors.BadConfiguration: one has an option that has to be given.
+    """
+    return tuple(each.configure({}) if isinstance(each, DeclaredPlugin) else each for each in filters)
 
 
 def _nothing(_: object) -> None:

@@ -93,6 +93,8 @@ class RequestBody:
         settings = self._settings
         if head.expects_continue and not rest:
             self._exchange.client.interim(_CONTINUE)
+            if self._exchange.ended:  # the client was found to be gone
+                return
         if head.framing is Framing.CHUNKED:
             self._decoder = self._new_decoder()
         fits = head.framing is Framing.CHUNKED or head.length <= settings.request_body_buffer_size

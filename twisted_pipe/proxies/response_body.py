@@ -266,7 +266,9 @@ class ResponseBody:
         """
         exchange = self._exchange
         connection = exchange.connection_up
-        if exchange.settings.ignore_client_abort and connection is not None and connection.open:
+        # else it waits for the rest of the request, and would take the next one for that
+        sent = exchange.body is None or exchange.body.sent
+        if exchange.settings.ignore_client_abort and sent and connection is not None and connection.open:
             exchange.connection_up = None
             if unread:
                 connection.wire.early = unread + connection.wire.early

@@ -180,8 +180,10 @@ class UpstreamSide(ExchangeRecord):
                 if response.status == 101:
                     check_change(response, self.upgrade)
                     break
-                self._pass_interim(response)
                 text = data = bytes(data[response.size :])
+                self._pass_interim(response, text)
+                if self._closed:
+                    return
                 response = parse_response(text, self.head.method, self.settings.head_limits) if text else None
         except BadMessage as error:
             self._abort_upstream()
@@ -205,9 +207,15 @@ class UpstreamSide(ExchangeRecord):
         else:
             self._pass_on(response, data, now)
 
-    def _pass_interim(self, response: ResponseHead) -> None:
-        """RFC 9110, section 15.2: interim responses are passed on, but for C{100}, which we have seen to."""
+    def _pass_interim(self, response: ResponseHead, rest: bytes) -> None:
+        """
+        RFC 9110, section 15.2: interim responses are passed on, but for C{100}, which we have seen to. A client that is found to be
+        gone ends the exchange.
+
+        @param rest: what came behind it.
+        """
         self._interim += 1
+        self._buffer = rest
         if self._interim > _MOST_INTERIM:
             raise BadMessage(502, f"there are more than {_MOST_INTERIM} interim responses")
         if response.status != 100 and self.head.minor:

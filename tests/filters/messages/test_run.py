@@ -230,6 +230,57 @@ class WaitTests(RunCase):
         self.assertEqual(self.status(exchange), 504)
 
 
+class SharedTests(RunCase):
+    """A filter gives one Deferred to several requests: what it comes to is so for each of them."""
+
+    def shared(self, **more: Any) -> tuple[list[PlayedExchange], Deferred[Any]]:
+        waited: Deferred[Any] = Deferred()
+        harness = self.harness({"request": lambda _: waited}, **more)
+        return [harness.request() for _ in range(3)], waited
+
+    def statuses(self, exchanges: list[PlayedExchange]) -> list[int]:
+        return [self.status(each) for each in exchanges]
+
+    def test_a_reply(self) -> None:
+        exchanges, waited = self.shared()
+        waited.callback(Reply(401))
+        self.assertEqual(self.statuses(exchanges), [401] * 3)
+
+    def test_that_it_may_go_on(self) -> None:
+        exchanges, waited = self.shared()
+        waited.callback(None)
+        self.assertEqual([each.upstream_gets is not None for each in exchanges], [True] * 3)
+
+    def test_what_is_no_answer(self) -> None:
+        exchanges, waited = self.shared()
+        waited.callback(200)
+        self.assertEqual(self.statuses(exchanges), [500] * 3)
+
+    def test_a_failure(self) -> None:
+        exchanges, waited = self.shared()
+        waited.errback(KeyError("k"))
+        self.assertEqual([str(each.failure) for each in exchanges], ["filter 'Noting': KeyError: 'k'"] * 3)
+        self.assertEqual(self.statuses(exchanges), [500] * 3)
+        self.assertEqual([each.upstream_gets for each in exchanges], [None] * 3)
+
+    def test_one_that_had_come_before(self) -> None:
+        for answer, status in ((succeed(Reply(403)), 403), (fail(KeyError("k")), 500)):
+            harness = self.harness({"request": lambda _, answer=answer: answer})
+            self.assertEqual(self.statuses([harness.request() for _ in range(3)]), [status] * 3)
+
+    def test_the_end_of_one_is_a_failure_of_the_others(self) -> None:
+        exchanges, _ = self.shared()
+        exchanges[0].go_away()
+        self.assertEqual(self.statuses(exchanges[1:]), [500] * 2)
+        self.assertIn("CancelledError", str(exchanges[1].failure))
+        self.assertIsNone(exchanges[0].client_gets)
+
+    def test_so_is_the_time_of_one(self) -> None:
+        exchanges, _ = self.shared(timeout=3)
+        self.clock.advance(3)
+        self.assertEqual(self.statuses(exchanges), [500] * 3)
+
+
 class FailureTests(RunCase):
     def test_whatever_it_raises_is_its_failure(self) -> None:
         for error in (ValueError("mine"), SystemExit(3), GeneratorExit(), RecursionError()):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Union
 
+import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -42,20 +43,30 @@ class MessageRun:
         "_expiry",
         "_filters",
         "_message",
+        "_mistaken",
         "_on_request",
         "_running",
         "_saved",
         "_seen",
     )
 
-    def __init__(self, filters: Sequence[NamedFilter], clock: Any, bypassed: Callable[[FilterFailed], object]) -> None:
+    def __init__(
+        self,
+        filters: Sequence[NamedFilter],
+        clock: Any,
+        bypassed: Callable[[FilterFailed], object],
+        mistaken: Callable[[Failure], object] | None = None,
+    ) -> None:
         """
         @param clock: an C{IReactorTime}.
         @param bypassed: told of a failure that changes nothing.
+        @param mistaken: told of what C{done} raises, which is logged: a Deferred whose callback it is would keep it to itself.
+            None to have it raised.
         """
         self._filters = filters
         self._clock = clock
         self._bypassed = bypassed
+        self._mistaken = mistaken
         self._seen = 0
         self._on_request = True
         self._running = False
@@ -167,21 +178,29 @@ class MessageRun:
         if entry.timeout and self._awaited is answer:
             self._expiry = self._clock.callLater(entry.timeout, self._expired, entry.timeout)
 
-    def _fired(self, answer: object, awaited: Deferred[Any]) -> None:
-        if self._awaited is awaited:
-            self._awaited = None
-            self._settle()
-            self._answered(answer)
-            self._go_on()
+    # Both leave their Deferred with what it came to: a filter may have given it to other messages, too.
 
-    def _broke(self, failure: Failure, awaited: Deferred[Any]) -> None:
+    def _fired(self, answer: object, awaited: Deferred[Any]) -> object:
         if self._awaited is awaited:
             self._awaited = None
             self._settle()
-            self._failed(failure.value or RuntimeError("a failure without an exception"))
+            if isinstance(answer, _Broken):
+                self._failed(answer.error)
+            else:
+                self._answered(answer)
             self._go_on()
-        elif failure.value is not None:
-            forget_locals(failure.value)  # given up: nobody is to be told
+        return answer
+
+    def _broke(self, failure: Failure, awaited: Deferred[Any]) -> _Broken:
+        error = failure.value or RuntimeError("a failure without an exception")
+        if self._awaited is awaited:
+            self._awaited = None
+            self._settle()
+            self._failed(error)
+            self._go_on()
+        else:
+            forget_locals(error)  # given up: nobody is to be told
+        return _Broken(error)
 
     def _expired(self, timeout: float) -> None:
         self._expiry = None
@@ -229,8 +248,23 @@ class MessageRun:
         done, self._done = self._done, None
         self._message = self._entry = None
         self._saved = ()
-        if done is not None:
+        if done is None:
+            return
+        try:
             done(outcome)
+        except Exception:
+            if self._mistaken is None:
+                raise
+            failure = Failure()
+            _log.failure("what follows message filters", failure)
+            self._mistaken(failure)
+
+
+@attrs.frozen
+class _Broken:
+    """What a Deferred is left with that has failed: a failure would be reported as one that nobody has seen."""
+
+    error: BaseException
 
 
 def _no_answer(answer: object) -> TypeError:
