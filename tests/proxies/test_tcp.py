@@ -26,9 +26,11 @@ from twisted_pipe.net.connections import NoRoom
 from twisted_pipe.net.driver import slab_pool
 from twisted_pipe.proxies.context import ProxyContext
 from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.proxies.stream_routes import StreamRoute, StreamRoutes
 from twisted_pipe.proxies.tcp import TcpProxyFactory
 from twisted_pipe.upstream.balancer import BalancerPlugin
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
+from twisted_pipe.upstream.waiting_line import QueueSettings
 
 SIZE = 8192
 LIMITS = PipeLimits(buffers=4, buffer_size=SIZE, max_temp_file_size=1 << 20, read_timeout=30, send_timeout=30)
@@ -367,6 +369,16 @@ class SessionTests(ProxyCase):
         self.assert_over()
         self.factory.shutdown()
 
+    def test_shutdown_stops_the_groups_of_routes(self) -> None:
+        servers = [UpstreamServer(name, self.endpoint) for name in ("a:80", "b:80")]
+        group = UpstreamGroup(servers, clock=self.engine.reactor)
+        routes = StreamRoutes([StreamRoute(group=group, names=("a.example",))])
+        self.factory = self.make(attrs.evolve(self.settings, routes=routes))
+        group.failed(group.peers[0])  # so it rests, until a timer ends that
+        self.assertEqual(len(self.engine.reactor.getDelayedCalls()), 1)
+        self.factory.shutdown()
+        self.assertEqual(list(self.engine.reactor.getDelayedCalls()), [])
+
 
 class ConnectingTests(ProxyCase):
     def test_refused(self) -> None:
@@ -382,6 +394,34 @@ class ConnectingTests(ProxyCase):
         self.assertIn(
             "upstream origin:80 cannot be reached: Connection was refused by other side", self.last_line(logs)
         )
+
+    def test_when_no_server_is_up_the_group_says_so_once(self) -> None:
+        """Not each session, unless each of them is logged."""
+        for access_log in (False, True):
+            self.factory = self.make(attrs.evolve(self.settings, access_log=access_log))
+            self.factory.context.group.mark(self.factory.context.group.peers[0], healthy=False)
+            with capturedLogs() as logs:
+                for _ in range(3):
+                    client = self.connect()
+                    self.engine.settle()
+                    self.assertEqual((client.read(), client.ended), (b"", True))
+            lines = [str(formatEvent(event)) for event in logs]
+            self.assertEqual(len(lines), 3 if access_log else 0)
+            self.assertTrue(all("no server is up" in line for line in lines), lines)
+            self.assertEqual(self.factory.statistics().connect_failures, 3)
+            self.assert_over()
+
+    def test_that_all_servers_are_busy_is_each_session_s_own_news(self) -> None:
+        servers = [UpstreamServer("origin:80", self.endpoint, max_conns=1)]
+        group = UpstreamGroup(servers, COUNTING, clock=self.engine.reactor, queue=QueueSettings(size=0))
+        self.factory = TcpProxyFactory(ProxyContext(group, self.settings, self.spill, self.engine.reactor))
+        self.connect()
+        with capturedLogs() as logs:
+            for _ in range(2):
+                self.connect()
+                self.engine.settle()
+        self.assertEqual(len(logs), 2)
+        self.assertIn("all servers are busy, and 0 wait already", self.last_line(logs))
 
     def test_another_error(self) -> None:
         self.connect()

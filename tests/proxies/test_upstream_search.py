@@ -146,15 +146,26 @@ class SearchTests(SynchronousTestCase):
         for _ in range(3):
             self.group.pick()
         self.begin()
-        self.begin()
+        search = self.begin()
         self.assertEqual(self.told, ["upstream a: all servers are busy, and 1 wait already"])
+        self.assertFalse(search.told, "the group does not log it")
         self.clock.advance(10.0)
         self.assertRegex(self.told[1], r"\Aupstream a: all servers were busy for 10(\.0)? s\Z")
 
     def test_no_server_is_up(self) -> None:
         self.group = self.make_group(down=True)
-        self.begin()
+        search = self.begin()
         self.assertEqual(self.told, ["upstream a: no server is up"])
+        self.assertTrue(search.told, "by the group, once")
+
+    def test_the_last_server_that_is_up_fails(self) -> None:
+        """That it cannot be reached is this search's own news, although no server is up then."""
+        self.group = UpstreamGroup([UpstreamServer("a", self.endpoints[0])], clock=self.clock)
+        search = self.begin()
+        self.group.mark(self.group.peers[0], healthy=False)
+        self.endpoints[0].refuse()
+        self.assertEqual(self.told, ["upstream a cannot be reached: Connection was refused by other side"])
+        self.assertFalse(search.told)
 
     def test_cancelled(self) -> None:
         search = self.begin()

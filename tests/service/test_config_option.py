@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from typing import Any
 
@@ -124,18 +123,6 @@ class ManyServersTests(ConfigCase):
         self.assertEqual(stopped, [*service.protocols, *service.configuration.upstreams])
         self.assertEqual(len(service.configuration.upstreams), 1)
         self.assertFalse(service.logs)
-
-    def test_sigusr1(self) -> None:
-        """Is listened to from the start to the stop, if there is a log to be opened anew."""
-        before = signal.getsignal(signal.SIGUSR1)
-        for text, listens in ((self.TEXT, True), (SERVER + ROUTE, False)):
-            service = self.service(text)
-            self.assertEqual(signal.getsignal(signal.SIGUSR1), before)
-            service.privilegedStartService()
-            service.startService()
-            self.assertEqual(signal.getsignal(signal.SIGUSR1) != before, listens)
-            service.stopService()
-            self.assertEqual(signal.getsignal(signal.SIGUSR1), before)
 
     def test_log_that_cannot_be_opened(self) -> None:
         """It was right when it was checked."""

@@ -363,7 +363,7 @@ class HelpTests(OptionsCase):
         self.assertEqual([text for text in self.described().values() if "  " in text.strip()], [])
         self.assertIn("--listen ENDPOINT --upstream ENDPOINT [options] | --config FILE", " ".join(text.split()))
         self.assertIn("or with k, m or g", text)
-        self.assertIn("or with ms, s, m or h", text)
+        self.assertIn("or with ms, s, m, h or d", text)
         self.assertIn("twisted-pipe --listen 8080 --upstream 127.0.0.1:9000", text)
         self.assertIn("upper           Upper-cases ASCII letters", text)
 
@@ -383,7 +383,26 @@ class HelpTests(OptionsCase):
         listen = self.described()["--listen"]
         for words in ("127.0.0.1:8080 is tcp:8080:interface=127.0.0.1", "[IPV6]:PORT", "unix:/PATH"):
             self.assertIn(words, listen)
+        self.assertIn("ssl:8443:", listen)
+        self.assertIn("https://HOST[:PORT]", self.described()["--upstream"])
         self.assertIn("legitimate", self.described()["--read-timeout"])
+
+    def test_filters_of_both_kinds(self) -> None:
+        filters, messages = self.said("--help-filters").split("\n\nMessage filters\n\n")
+        self.assertTrue(filters.startswith("Filters\n\n"), filters)
+        self.assertIn("\n\nupper: Upper-cases ASCII letters: the example.\n", filters)
+        self.assertIn("\n\nbasic-auth: ", messages)
+        self.assertIn("\n    realm=TEXT: ", messages)
+
+    def test_a_filter_of_either_kind(self) -> None:
+        self.assertIn("\n--filter throttle[:key=value...]\n    rate=SIZE", self.said("--help-filter", "throttle"))
+        said = self.said("--help-filter", "basic-auth")
+        self.assertIn('\nmessage_filters = ["basic-auth[:key=value...]"]\n    file=TEXT', said)
+
+    def test_no_filter_of_that_name(self) -> None:
+        said = self.refused("--help-filter", "basic-aut")
+        self.assertIn("filter: 'basic-aut': no such filter. Filters: ", said)
+        self.assertIn('; no such message filter; did you mean "basic-auth"? Message filters: ', said)
 
     def test_version(self) -> None:
         self.assertTrue(self.said("--version").startswith(f"twisted_pipe {twisted_pipe.__version__} (Twisted "))

@@ -181,9 +181,9 @@ class TcpSession:
             self._failed_to_start(Failure())
 
     def _not_found(self, why: str) -> None:
-        self._search = None
+        search, self._search = self._search, None
         self._factory.totals.connect_failures += 1
-        self._close(why, clean=True)
+        self._close(why, clean=True, told=search is not None and search.told)
 
     def _failed_to_start(self, failure: Failure) -> None:
         """A filter could not be built, or a mistake of ours: that session ends, with the traceback in the log."""
@@ -247,7 +247,10 @@ class TcpSession:
 
     # closing
 
-    def _close(self, why: str, clean: bool) -> None:
+    def _close(self, why: str, clean: bool, told: bool = False) -> None:
+        """
+        @param told: whether the log says C{why} already, once for all sessions.
+        """
         if self._closed:
             return
         self._closed = True
@@ -257,7 +260,7 @@ class TcpSession:
             tunnel.stop()
             to_client, to_upstream = tunnel.response.passed, tunnel.request.passed
             spilled = tunnel.response.spilled + tunnel.request.spilled
-        if factory.settings.access_log or why != "finished":
+        if factory.settings.access_log or not (told or why == "finished"):
             _log.info(
                 "{name}: close after {duration}: {to_client} to the client, {to_upstream} to the upstream{spilled}: {why}",
                 name=self.name,

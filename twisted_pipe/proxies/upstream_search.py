@@ -48,6 +48,7 @@ class UpstreamSearch:
     it is due.
 
     @ivar peer: the server that is being asked, None between two.
+    @ivar told: whether the group has logged why there is no connection: no server is up.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class UpstreamSearch:
         "_tried",
         "_waiting",
         "peer",
+        "told",
     )
 
     def __init__(
@@ -104,6 +106,7 @@ class UpstreamSearch:
         self._beginning = False
         self._refusal = ""
         self.peer: Peer | None = None
+        self.told = False
 
     def __repr__(self) -> str:
         what = f"connecting to {self.peer.name}" if self.peer is not None else "waiting"
@@ -197,6 +200,7 @@ class UpstreamSearch:
     def _nobody(self, failure: Failure, why: str) -> None:
         self._waiting = None
         if not failure.check(CancelledError):
+            self.told = not why and not self._group.live
             self._failed(why or f"upstream {self._group.name}: {failure.getErrorMessage()}")
 
     def _leave(self) -> Peer:

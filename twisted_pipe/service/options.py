@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getopt
 import platform
+from collections.abc import Iterable
 from typing import Any, ClassVar, NoReturn
 
 import attrs
@@ -19,6 +20,7 @@ import twisted_pipe
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import FILTERS
 from twisted_pipe.filters.messages.discovery import MESSAGE_FILTERS
+from twisted_pipe.plugin.discovery import PluginKind
 from twisted_pipe.plugin.manual import describe_all, describe_one, summaries
 from twisted_pipe.proxies.protocol import PROTOCOLS
 from twisted_pipe.service.command_line import command_line, debug_events, pid_file
@@ -34,6 +36,8 @@ __all__ = ["PipeOptions"]
 
 #: All kinds of plugin, in the order in which the help shows them.
 _KINDS = (PROTOCOLS, BALANCERS, RESOLVERS, CHECKS, FILTERS, MESSAGE_FILTERS)
+#: The kinds of filter, and how one is configured: on the command line or, of messages, in the file alone.
+_FILTER_USAGES = {FILTERS: "--filter {}", MESSAGE_FILTERS: 'message_filters = ["{}"]'}
 #: What may be said beside a configuration file.
 _BESIDE_A_FILE = frozenset({"config", "test", "debug-events", "pid-file"})
 
@@ -49,10 +53,10 @@ class PipeOptions(Options):
 
     longdesc = (
         "A SIZE is a number of bytes, or with k, m or g (powers of 1024): 512, 16k, 1g. "
-        "A TIME is a number of seconds, or with ms, s, m or h: 250ms, 1.5s, 10m. "
+        "A TIME is a number of seconds, or with ms, s, m, h or d: 250ms, 1.5s, 10m. "
         "twisted-pipe ARGS is short for twistd --reactor=epollet --pidfile= -n pipe ARGS; "
         "without -n, twistd pipe becomes a daemon. "
-        "twisted-pipe new-filter NAME writes the package of a new filter."
+        "twisted-pipe new-filter NAME writes the package of a new filter, with --message of a message filter."
     )
 
     optFlags: ClassVar[list[list[Any]]] = FLAGS
@@ -69,14 +73,15 @@ class PipeOptions(Options):
         """
         Where clients connect: PORT (all IPv4 addresses), HOST:PORT, [IPV6]:PORT, unix:/PATH, or a Twisted endpoint
         string, in which a host is an interface: 127.0.0.1:8080 is tcp:8080:interface=127.0.0.1. Port 0 is any free one.
-        May be given more than once.
+        ssl:8443:privateKey=key.pem:certKey=cert.pem is TLS. May be given more than once.
         """
         self["listen"].append(endpoint)
 
     def opt_upstream(self, endpoint: str) -> None:
         """
         A server that connections are passed on to: HOST:PORT, [IPV6]:PORT, unix:/PATH, PORT (of 127.0.0.1), or a
-        Twisted endpoint string such as tcp:127.0.0.1:9000. Given more than once, --balancer chooses.
+        Twisted endpoint string such as tcp:127.0.0.1:9000; for http also http://HOST[:PORT], or https://HOST[:PORT],
+        which is TLS, and the server is verified. Given more than once, --balancer chooses.
         """
         self["upstream"].append(endpoint)
 
@@ -94,24 +99,25 @@ class PipeOptions(Options):
 
     def opt_help_filters(self) -> NoReturn:
         """
-        Show every filter, its options with units and defaults, and exit.
+        Show every filter, of bytes and of messages, its options with units and defaults, and exit.
         """
-        print(describe_all(FILTERS))
+        print(_all_of(_FILTER_USAGES))
         raise SystemExit(0)
 
     def opt_help_plugins(self) -> NoReturn:
         """
-        Show every plugin (protocols, balancers, resolvers, checks, filters), its options with units and defaults, and exit.
+        Show every plugin (protocols, balancers, resolvers, checks, filters, message filters), its options with
+        units and defaults, and exit.
         """
-        print("\n\n".join(f"{kind.noun.capitalize()}s\n\n{describe_all(kind)}" for kind in _KINDS))
+        print(_all_of(_KINDS))
         raise SystemExit(0)
 
     def opt_help_filter(self, name: str) -> NoReturn:
         """
-        Show what filter NAME does, and its options, and exit.
+        Show what filter NAME, of bytes or of messages, does, and its options, and exit.
         """
         with one_line_errors():
-            print(describe_one(FILTERS, name))
+            print(describe_one(_FILTER_USAGES, name))
         raise SystemExit(0)
 
     def opt_version(self) -> NoReturn:
@@ -165,3 +171,7 @@ class PipeOptions(Options):
             debug_events=debug_events(self, reactor),
             pid_file=pid_file(self) or configuration.pid_file,
         )
+
+
+def _all_of(kinds: Iterable[PluginKind]) -> str:
+    return "\n\n".join(f"{kind.noun.capitalize()}s\n\n{describe_all(kind)}" for kind in kinds)

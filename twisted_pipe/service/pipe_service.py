@@ -7,10 +7,14 @@ become a daemon and before it sheds its privileges; a failure there ends the pro
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,9 +23,9 @@ from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.service.access_log import LogFiles
 from twisted_pipe.service.configuration import PipeConfiguration, ServerConfiguration, ServiceParts
 from twisted_pipe.service.endpoints import Listener, describe_address
+from twisted_pipe.service.on_signal import OnSignal
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.service.refusal import CannotStart, reason_of
-from twisted_pipe.service.reopening import ReopenOnSignal
 from twisted_pipe.service.tls_reloading import TlsReloading
 
 __all__ = ["PipeService"]
@@ -46,7 +50,11 @@ class PipeService(Service):
         self.logs = LogFiles(reactor)
         parts = ServiceParts(reactor=reactor, spill=configuration.spill, logs=self.logs)
         self.protocols: list[Any] = [server.build(parts) for server in configuration.servers]
-        self._reopening = ReopenOnSignal(reactor, self.logs)
+        self._signals = (
+            OnSignal(signal.SIGUSR1, reactor, self._reopen_logs),
+            OnSignal(signal.SIGHUP, reactor, self._hung_up),
+        )
+        self._in_terminal = False
         self._reloading = TlsReloading(reactor, configuration.all_tls)
         self._reactor = reactor
         self._entrances: list[Any] = []
@@ -85,10 +93,11 @@ class PipeService(Service):
         self._binding.addCallback(self._bound_late, failures)
 
     def startService(self) -> None:
-        """From now on SIGUSR1 opens the access logs anew, if there are any, and certificates are loaded anew when they change."""
+        """From now on SIGUSR1 opens the access logs anew, and certificates are loaded anew when they change."""
         super().startService()  # type: ignore[no-untyped-call]
-        if self.logs:
-            self._reopening.start()
+        self._in_terminal = os.isatty(0)
+        for on_signal in self._signals:
+            on_signal.start()
         for each in self.configuration.background:
             each.start()
         self._reloading.start()
@@ -109,7 +118,8 @@ class PipeService(Service):
             protocol.shutdown()
         for upstream in self.configuration.upstreams:
             upstream.close()
-        self._reopening.stop()
+        for on_signal in self._signals:
+            on_signal.stop()
         self._reloading.stop()
         self.logs.close()
         if self.configuration.spill.threads is not None:
@@ -164,6 +174,25 @@ class PipeService(Service):
         if not isinstance(failure.value, BadConfiguration):
             failure.raiseException()
         return CannotStart(failure.value).tell()
+
+    def _reopen_logs(self) -> None:
+        if self.logs:
+            self._log.info("access logs are opened anew (SIGUSR1)")
+            self.logs.reopen()
+        else:
+            self._log.info("there are no access logs to be opened anew (SIGUSR1)")
+
+    def _hung_up(self) -> None:
+        """Somebody expects a reload, as of nginx; unless there is a terminal, which has been closed then."""
+        if self._in_terminal:
+            self._log.info("the terminal is closed (SIGHUP): stopping")
+            with suppress(ReactorNotRunning):  # it stops already
+                self._reactor.stop()
+        else:
+            self._log.warn(
+                "SIGHUP: the configuration is not read anew, which takes a new process; "
+                "certificates and files of passwords are, without a signal"
+            )
 
     def _debug(self, line: str) -> None:
         self._log.debug("{line}", line=line)

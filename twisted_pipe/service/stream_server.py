@@ -50,7 +50,8 @@ class StreamServer:
             said.append(f"by {group.balancer}")
         if settings.routes is not None:
             servers = [server.name for route in settings.routes for server in route.group.servers]
-            said.append("by what clients say of TLS to " + ", ".join(dict.fromkeys(servers)))
+            if servers:
+                said.append("by what clients say of TLS to " + ", ".join(dict.fromkeys(servers)))
         for direction, filters in (
             ("filters", settings.response_filters),
             ("request filters", settings.request_filters),

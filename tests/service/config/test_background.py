@@ -95,7 +95,12 @@ class ResolveTests(BackgroundCase):
         for text, line in (
             (
                 'servers = "10.0.0.1:80"\nresolve = "dns"',
-                "upstreams.app.resolve: 'dns': must be left out: no server has a name that it looks up",
+                "upstreams.app.resolve: 'dns': must be left out, or a server be given by name: there is none that it looks up; "
+                "dns and static take HOST:PORT, srv names such as _http._tcp.example.org",
+            ),
+            (
+                'servers = "app.test:80"\nresolve = "srv"',
+                "upstreams.app.resolve: 'srv': must be left out, or a server be given by name: there is none that it looks up; ",
             ),
             (
                 'servers = "app.test:80"\nresolve = "dsn"',

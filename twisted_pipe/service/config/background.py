@@ -22,6 +22,10 @@ from twisted_pipe.upstream.host_port import split_host_port
 
 __all__ = ["background_of", "name_of"]
 
+_NOTHING_TO_LOOK_UP = (
+    "must be left out, or a server be given by name: there is none that it looks up; dns and static take HOST:PORT, "
+    "srv names such as _http._tcp.example.org"
+)
 _NO_TIMEOUT = 0  # of the endpoint's own: a check has one
 
 
@@ -41,7 +45,7 @@ def background_of(
     """
     if resolver is not None and table.resolve is not None:
         if not any(isinstance(each, NamedServers) for each in servers):
-            problems.add((*table.where, "resolve"), "must be left out: no server has a name that it looks up")
+            problems.add((*table.where, "resolve"), _NOTHING_TO_LOOK_UP)
         yield GroupNames(group, servers, resolver, table.resolve.bounds, reactor)
     if table.health is not None:
         connector = CheckConnector(group, reactor)

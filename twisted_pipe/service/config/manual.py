@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 
 from twisted_pipe.http.log_format import COMBINED, JSON_FIELDS
+from twisted_pipe.http.variable import Variable, VariableFamily
 from twisted_pipe.http.variables import VARIABLES
+from twisted_pipe.proxies.stream_variables import STREAM_VARIABLES
 from twisted_pipe.service.config import model, model_listen, model_stream, model_tls, model_upstreams
 from twisted_pipe.service.config.keys import Key, Table, annotation_of, item_of
 from twisted_pipe.service.config.places import places_of
@@ -176,9 +178,20 @@ def _variables() -> Iterator[str]:
         "In a TEMPLATE. `$1` to `$9` and `$NAME` are what a route's regular expression has captured; `${dollar}` is a dollar sign. "
         "A name that does not exist is a mistake.\n"
     )
+    yield from _described(VARIABLES)
+    common = {each.name for each in VARIABLES}
+    yield (
+        "The key of a balancer for `tcp` has only those of the connection: `$remote_addr`, `$remote_port`, `$server_addr`, "
+        "`$server_port`, and all that begin with `$realip_`, `$proxy_protocol_` and `$ssl_` (which are empty unless TLS ends "
+        "here); and these, which http has not:\n"
+    )
+    yield from _described(each for each in STREAM_VARIABLES if each.name not in common)
+
+
+def _described(variables: Iterable[Variable | VariableFamily]) -> Iterator[str]:
     yield "| variable | |"
     yield "|---|---|"
-    for each in VARIABLES:
+    for each in variables:
         yield f"| `${each.name}` | {_cell(each.summary)} |"
     yield ""
 

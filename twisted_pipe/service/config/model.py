@@ -146,10 +146,14 @@ class StreamKeys(PipeKeys):
         nginx="proxy_next_upstream_timeout (stream)",
     )
     preread_timeout: Duration | None = key(
-        "with routes: for what a client says of TLS to be whole; 0: for ever", default='"30s"', nginx="preread_timeout"
+        "with routes, or a balancer's key of `$ssl_preread_…`: for what a client says of TLS to be whole; 0: for ever",
+        default='"30s"',
+        nginx="preread_timeout",
     )
     preread_size: Size | None = key(
-        "with routes: that may have, at least 512", default='"16k"', nginx="preread_buffer_size"
+        "with routes, or a balancer's key of `$ssl_preread_…`: what a client says of TLS may have, at least 512",
+        default='"16k"',
+        nginx="preread_buffer_size",
     )
     filters: Sequence[StreamFilter] | None = key("on what clients get, in this order", default="none")
     request_filters: Sequence[StreamFilter] | None = key("on what the upstream gets, in this order", default="none")

@@ -76,8 +76,8 @@ class ServerTlsTable(TlsKeys):
         "CAs that may stand between a client's certificate and the root", default="1", nginx="ssl_verify_depth"
     )
     reject_unknown_names: Flag | None = keys.key(
-        "refuse clients that ask for a name that no server on the address has, nor the default server's certificate; else "
-        "they get the default server",
+        "refuse clients that ask for no name, or for one that no http server on the address has, nor the default server's "
+        "certificate; else they get the default server",
         default="false",
         nginx="ssl_reject_handshake",
     )

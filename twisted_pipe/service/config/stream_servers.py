@@ -10,7 +10,7 @@ from twisted_pipe.preface.client_hello import ClientHelloParser
 from twisted_pipe.proxies.protocol import TCP
 from twisted_pipe.proxies.settings import ProxySettings
 from twisted_pipe.proxies.stream_routes import StreamRoute, StreamRoutes
-from twisted_pipe.proxies.stream_variables import key_template
+from twisted_pipe.proxies.stream_variables import key_template, wants_hello
 from twisted_pipe.proxies.upstream_search import NextServer
 from twisted_pipe.service.config.addresses import Addresses
 from twisted_pipe.service.config.layers import Layers, pipe_limits
@@ -57,12 +57,15 @@ def stream_server(
     if protocol.name == TCP.name:
         for name in (table.proxy, *(each.proxy for each in table.routes)):
             _check_key(name or "", upstreams)
+    looked_at = routes or (protocol.name == TCP.name and wants_hello(group.key))
+    taken = [each for each in routes if each is not None]
+    found = _stream_routes(table, layers, taken, problems) if looked_at else None
     settings = ProxySettings(
         limits=limits,
         response_filters=tuple(each.factory for each in layers.get("filters") or ()),
         request_filters=tuple(each.factory for each in layers.get("request_filters") or ()),
         next_server=NextServer(**layers.fields(_NEXT_SERVER)),
-        routes=_stream_routes(table, layers, [each for each in routes if each is not None], problems),
+        routes=found,
         **layers.fields(_TAKEN),
     )
     return StreamServer(listeners=listeners, group=group, settings=settings, protocol=protocol)
@@ -97,12 +100,13 @@ def _made_route(group: UpstreamGroup, names: tuple[str, ...], alpn: tuple[bytes,
 
 def _stream_routes(
     table: StreamServerTable, layers: Layers, routes: Sequence[StreamRoute], problems: Problems
-) -> StreamRoutes | None:
+) -> StreamRoutes:
     """
+    What is done with what clients say of TLS.
+
+    @param routes: none if only a balancer's key wants to know it.
     @raise Skip: they are wrong, which has been reported.
     """
-    if not routes:
-        return None
     given = layers.fields(_PREREAD)
     size = layers.get("preread_size")
     if size is not None:

@@ -1,4 +1,4 @@
-"""SIGUSR1 opens the access logs anew; other handlers are left as they were."""
+"""What is done when a signal comes; other handlers are left as they were."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import threading
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.http.log_format import log_format
-from twisted_pipe.service.access_log import AccessLogPlace, LogFiles
-from twisted_pipe.service.reopening import ReopenOnSignal
+from twisted_pipe.service.on_signal import OnSignal
 
 
 class Reactor(MemoryReactorClock):
@@ -27,36 +24,25 @@ class Reactor(MemoryReactorClock):
         self.asked.append(function)
 
 
-class ReopeningTests(SynchronousTestCase):
+class OnSignalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         self.reactor = Reactor()
-        self.files = LogFiles(self.reactor)
-        self.addCleanup(self.files.close)
-        self.path = os.path.abspath(self.mktemp())
-        self.place = AccessLogPlace(self.path, log_format("combined"), "access_log")
-        self.file = self.files.open(self.place)
-        self.reopening = ReopenOnSignal(self.reactor, self.files)
+        self.done: list[str] = []
+        self.on_signal = OnSignal(signal.SIGUSR1, self.reactor, lambda: self.done.append("done"))
 
     def receive(self) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    def test_reopens(self) -> None:
-        """In the reactor's turn, not in the handler."""
-        self.reopening.start()
-        self.file.write(b"before\n")
-        os.rename(self.path, self.path + ".1")
+    def test_it_is_done_in_the_reactor_s_turn(self) -> None:
+        """Not in the handler."""
+        self.on_signal.start()
         self.receive()
-        self.assertFalse(os.path.exists(self.path))
+        self.assertEqual(self.done, [])
         (asked,) = self.reactor.asked
-        with capturedLogs():
-            asked()
-        self.file.write(b"after\n")
-        self.file.flush()
-        for path, text in ((self.path + ".1", "before\n"), (self.path, "after\n")):
-            with open(path) as file:
-                self.assertEqual(file.read(), text)
+        asked()
+        self.assertEqual(self.done, ["done"])
 
     def test_what_was_there_before_is_called_and_put_back(self) -> None:
         seen: list[int] = []
@@ -65,46 +51,40 @@ class ReopeningTests(SynchronousTestCase):
             seen.append(number)
 
         signal.signal(signal.SIGUSR1, before)
-        self.reopening.start()
+        self.on_signal.start()
         self.receive()
         self.assertEqual((seen, len(self.reactor.asked)), ([signal.SIGUSR1], 1))
-        self.reopening.stop()
+        self.on_signal.stop()
         self.assertIs(signal.getsignal(signal.SIGUSR1), before)
 
     def test_somebody_else_s_later_handler_stays(self) -> None:
         def later(number: int, frame: object) -> None:
             pass
 
-        self.reopening.start()
+        self.on_signal.start()
         signal.signal(signal.SIGUSR1, later)
-        self.reopening.stop()
+        self.on_signal.stop()
         self.assertIs(signal.getsignal(signal.SIGUSR1), later)
 
     def test_not_before_the_start_nor_after_the_stop(self) -> None:
         self.receive()
-        self.reopening.start()
-        self.reopening.stop()
-        self.reopening.stop()
+        self.on_signal.start()
+        self.on_signal.stop()
+        self.on_signal.stop()
         self.receive()
         self.assertEqual(self.reactor.asked, [])
         self.assertEqual(signal.getsignal(signal.SIGUSR1), signal.SIG_IGN)
 
     def test_started_twice(self) -> None:
-        self.reopening.start()
-        self.reopening.start()
+        self.on_signal.start()
+        self.on_signal.start()
         self.receive()
         self.assertEqual(len(self.reactor.asked), 1)
-        self.reopening.stop()
+        self.on_signal.stop()
         self.assertEqual(signal.getsignal(signal.SIGUSR1), signal.SIG_IGN)
 
     def test_not_in_another_thread(self) -> None:
-        thread = threading.Thread(target=self.reopening.start)
+        thread = threading.Thread(target=self.on_signal.start)
         thread.start()
         thread.join()
         self.assertEqual(signal.getsignal(signal.SIGUSR1), signal.SIG_IGN)
-
-    def test_a_file_is_opened_once(self) -> None:
-        self.assertIs(self.files.open(AccessLogPlace(self.path, log_format("json"), "other")), self.file)
-        self.assertTrue(self.files)
-        self.files.close()
-        self.assertFalse(self.files)

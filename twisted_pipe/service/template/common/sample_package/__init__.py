@@ -1,0 +1,1 @@
+"""sample-name, a filter for twisted_pipe."""

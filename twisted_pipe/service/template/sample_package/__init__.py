@@ -1,1 +1,0 @@
-"""A filter for twisted_pipe: a prefix before every line."""
