@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import twisted.plugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.discovery import FILTERS, find_filter, parse_filter_spec
+from twisted_pipe.filters.messages.discovery import MESSAGE_FILTERS
 from twisted_pipe.filters.upper import Upper
 from twisted_pipe.interfaces import FilterContext
 from twisted_pipe.plugin.manual import describe_all, describe_one, summaries
@@ -114,7 +116,7 @@ class ManualTests(EntryPointCase):
 
     def test_one(self) -> None:
         self.install("shout = shouting_module:Shout")
-        lines = describe_one(FILTERS, "shout").splitlines()
+        lines = describe_one({FILTERS: "--filter {}"}, "shout").splitlines()
         self.assertEqual(
             lines[:8],
             [
@@ -132,8 +134,36 @@ class ManualTests(EntryPointCase):
         self.assertTrue(lines[9].startswith("    on_failure=abort|bypass: "), lines)
 
     def test_none_of_that_name(self) -> None:
-        error = self.assertRaises(BadConfiguration, describe_one, FILTERS, "uper")
+        error = self.assertRaises(BadConfiguration, describe_one, {FILTERS: "--filter {}"}, "uper")
         self.assertIn('did you mean "upper"?', str(error))
+
+    def test_what_is_of_two_kinds_is_told_of_both(self) -> None:
+        self.install("cors = shouting_module:Shout")
+        both = describe_one({FILTERS: "--filter {}", MESSAGE_FILTERS: 'message_filters = ["{}"]'}, "cors")
+        byte, message = both.split("\n\ncors: ")
+        self.assertTrue(byte.startswith("cors: Is loud.\n"), byte)
+        self.assertIn("\n--filter cors[:key=value...]\n    size=SIZE", byte)
+        self.assertIn('\nmessage_filters = ["cors[:key=value...]"]\n    origins=', message)
+
+    def test_no_name_of_either_kind(self) -> None:
+        broken = Path(self.mktemp()).absolute()
+        broken.mkdir()
+        (broken / "broken_dropin.py").write_text("1 / 0")
+        self.patch(twisted.plugins, "__path__", [*twisted.plugins.__path__, str(broken)])
+        usages = {FILTERS: "--filter {}", MESSAGE_FILTERS: 'message_filters = ["{}"]'}
+        error: BadConfiguration = self.assertRaises(BadConfiguration, describe_one, usages, "substitut")
+        self.assertEqual((error.name, error.value), ("filter", "substitut"))
+        byte, message = error.expected.split("; no such message filter; ")
+        self.assertTrue(byte.startswith('no such filter; did you mean "substitute"? Filters: '), byte)
+        self.assertTrue(message.startswith('did you mean "substitution"? Message filters: auth-request, '), message)
+        self.assertIn(". Unusable: twisted.plugins.broken_dropin (cannot be imported: ZeroDivisionError", message)
+        self.assertEqual(error.expected.count("broken_dropin"), 1)
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_a_name_that_two_have(self) -> None:
+        self.install("upper = shouting_module:Shout")
+        error: BadConfiguration = self.assertRaises(BadConfiguration, describe_one, {FILTERS: "{}"}, "upper")
+        self.assertIn("two filters have this name: ", error.expected)
 
     def test_summaries(self) -> None:
         self.install("shout = shouting_module:Shout")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.plugin.declared import DeclaredPlugin
+from twisted_pipe.plugin.declared import DeclaredPlugin, nearest
 from twisted_pipe.plugin.discovery import PluginKind
 from twisted_pipe.plugin.options import Option, options_of
 from twisted_pipe.units import format_size
@@ -26,7 +26,9 @@ _MILLION = 1_000_000
 
 def summaries(kind: PluginKind) -> str:
     """A line for each that is installed."""
-    return "".join(f"  {each.name:<{_NAMES}}{_summary_of(each)}\n" for each in kind.all())
+    found = list(kind.all())
+    width = max([_NAMES, *(len(each.name) + 1 for each in found)])
+    return "".join(f"  {each.name:<{width}}{_summary_of(each)}\n" for each in found)
 
 
 def describe_all(kind: PluginKind) -> str:
@@ -42,18 +44,36 @@ def describe_all(kind: PluginKind) -> str:
     return "\n".join(lines).rstrip()
 
 
-def describe_one(kind: PluginKind, name: str) -> str:
+def describe_one(usages: Mapping[PluginKind, str], name: str) -> str:
     """
-    One: what it does, its options, where it comes from.
+    What has that name: what it does, its options, where it comes from. If several kinds have one, all of them.
 
-    @raise BadConfiguration: there is none of that name.
+    @param usages: the kinds, and how one is configured, with C{{}} for its name and options: C{"--filter {}"}.
+    @raise BadConfiguration: no kind has one of that name, or one has two.
     """
-    plugin = kind.find(name)
+    found = [kind for kind in usages if any(each.name == name for each in kind.all())]
+    if not found:
+        raise _unknown(usages, name)
+    return "\n\n".join(_in_full(kind, kind.find(name), usages[kind]) for kind in found)
+
+
+def _unknown(kinds: Iterable[PluginKind], name: str) -> BadConfiguration:
+    """With the nearest name of each kind, and what keeps others from having a name."""
+    expected = "; ".join(
+        f"no such {kind.noun}{nearest(name, dict.fromkeys(each.name for each in kind.all()), f'{kind.noun.capitalize()}s')}"
+        for kind in kinds
+    )
+    problems = dict.fromkeys(problem for kind in kinds for problem in kind.unusable())
+    more = f". Unusable: {'; '.join(problems)}" if problems else ""
+    return BadConfiguration("filter", name, f"{expected}{more}")
+
+
+def _in_full(kind: PluginKind, plugin: Any, usage: str) -> str:
     lines = [f"{plugin.name}: {_summary_of(plugin)}", f"from {kind.origin_of(plugin)}", ""]
     if isinstance(plugin, DeclaredPlugin):
         lines += [_plain(inspect.getdoc(plugin.load()) or ""), ""]
     options = [f"    {line}" for line in (*_options(plugin), *_described(kind.declared.common))]
-    return "\n".join([*lines, f"--{kind.noun} {plugin.name}[:key=value...]", *options])
+    return "\n".join([*lines, usage.format(f"{plugin.name}[:key=value...]"), *options])
 
 
 def _summary_of(plugin: Any) -> str:
