@@ -4,7 +4,7 @@ from twisted_pipe.filters.messages.base import MessageFilterPlugin
 
 basic_auth = MessageFilterPlugin(
     "basic-auth",
-    "Asks for a name and a password of an htpasswd file (RFC 7617).",
+    "Asks for a name and a password of an htpasswd file.",
     "twisted_pipe.filters.messages.basic_auth:BasicAuth",
 )
 auth_request = MessageFilterPlugin(
