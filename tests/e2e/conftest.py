@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import pytest
 import pytest_twisted
+from nginx import http_block, running_nginx
+from programs import free_port, wait_until
 
 from twisted_pipe.net import reactor as epollet
 
@@ -33,44 +30,6 @@ def _install_epollet() -> None:
 
 
 pytest_twisted.reactor_installers["default"] = _install_epollet
-
-
-def peer(program: str) -> str:
-    """The path of a real component. Skips if it is not installed, fails where it has to be (C{.ci/run})."""
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        if os.environ.get("TWISTED_PIPE_REQUIRE_PEERS"):
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
-    return found
-
-
-def free_port() -> int:
-    """
-    One to listen on soon, among those that the kernel gives to no connection by itself: any of the others may meanwhile be the
-    local port of a connection, here or of tests that run beside these.
-    """
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(lowest // 4, lowest)
-        with socket.socket() as probe, suppress(OSError):  # somebody has it: another one
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
-    """Look every 20 ms; an assertion error when it did not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not happen within {seconds} s")
-        time.sleep(0.02)
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @attrs.frozen
@@ -125,6 +84,49 @@ COMMAND = [sys.executable, "-c", "from twisted_pipe.service.run import main; mai
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 
 
+def launch(
+    directory: Path,
+    port: int,
+    *arguments: str,
+    log_file: Path,
+    reactor: str = "",
+    env: dict[str, str] | None = None,
+) -> Running:
+    """
+    C{twisted-pipe}, when it listens.
+
+    @param directory: where it works.
+    @param port: the one that C{arguments} say to listen on first.
+    @param log_file: where all that it says goes, behind what is there.
+    @param reactor: of C{twistd pipe}; else it is C{twisted-pipe}, on its own.
+    @raise AssertionError: it ended, with its log; or did not listen in time.
+    """
+    command = [*TWISTD, f"--reactor={reactor}", "--pidfile=", "-n", "pipe"] if reactor else COMMAND
+    with log_file.open("ab") as log:
+        began = log.tell()
+        process = subprocess.Popen(
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, **(env or {})},
+        )
+    running = Running(process, port, log_file)
+
+    def has_said_so() -> bool:
+        return b"listening on" in log_file.read_bytes()[began:] or process.poll() is not None
+
+    try:
+        # not by connecting: that would be a session of its own, with an upstream connection
+        wait_until(has_said_so, 20, f"listening of {arguments}")
+        assert process.poll() is None, running.log
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
 @pytest.fixture
 def start_pipe(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """
@@ -136,22 +138,10 @@ def start_pipe(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
     def start(*arguments: str, env: dict[str, str] | None = None, reactor: str = "") -> Running:
         port = free_port()
-        command = [*TWISTD, f"--reactor={reactor}", "--pidfile=", "-n", "pipe"] if reactor else COMMAND
+        listen = ("--access-log=on", "--listen", f"tcp:{port}:interface=127.0.0.1")
         log_file = tmp_path / f"pipe{len(started)}.log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [*command, "--access-log=on", "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=tmp_path,
-                env={**os.environ, **(env or {})},
-            )
-        running = Running(process, port, log_file)
+        running = launch(tmp_path, port, *listen, *arguments, log_file=log_file, reactor=reactor, env=env)
         started.append(running)
-        # not by connecting: that would be a session of its own, with an upstream connection
-        wait_until(lambda: "listening on" in running.log or process.poll() is not None, 20, f"listening of {arguments}")
-        assert process.poll() is None, running.log
         return running
 
     yield start
@@ -182,45 +172,22 @@ class Origin:
         return digest.hexdigest()
 
 
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 2048; }}
-http {{
-    access_log off;
+SERVER = """
     sendfile on;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
     server {{
         listen 127.0.0.1:{port};
-        root {directory}/www;
+        root {root};
         client_max_body_size 2g;
         location /put/ {{ dav_methods PUT; create_full_put_path on; }}
     }}
-}}
 """
 
 
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     """nginx serving C{origin.root}, and taking PUTs below /put/."""
-    program = peer("nginx")
-    directory = tmp_path_factory.mktemp("nginx")
-    (directory / "www" / "put").mkdir(parents=True)
-    port = free_port()
-    config = directory / "nginx.conf"
-    user = "user root;\n" if os.getuid() == 0 else ""  # its worker has to read pytest's private directory
-    config.write_text(user + NGINX.format(directory=directory, port=port))
-    process = subprocess.Popen([program, "-c", str(config), "-p", str(directory)], stderr=subprocess.PIPE)
-    try:
-        wait_until(lambda: accepts(port) or process.poll() is not None, 10, "the start of nginx")
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        yield Origin(port, directory / "www")
-    finally:
-        process.terminate()
-        process.wait(10)
+    directory, port = tmp_path_factory.mktemp("nginx"), free_port()
+    root = directory / "www"
+    (root / "put").mkdir(parents=True)
+    with running_nginx(directory, http_block(SERVER.format(port=port, root=root)), port):
+        yield Origin(port, root)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import attrs
-from conftest import free_port
+from programs import free_port
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from conftest import COMMAND, TWISTD, Running, free_port, wait_until
+from configured import configured
+from conftest import Running
 from processes import anonymous_memory, cpu_seconds, nameless_files
+from programs import free_port, wait_until
 
 from twisted_pipe.net.splice import KEPT
 
@@ -154,32 +155,13 @@ def http_proxy(
     """
     port = free_port()
     (directory / "spill").mkdir(parents=True)
-    (directory / "pipe.toml").write_text(
-        CONFIGURATION.format(
-            directory=directory,
-            origin=f"127.0.0.1:{origin}" if isinstance(origin, int) else origin,
-            port=port,
-            settings=settings,
-            routes=routes,
-            upstream=upstream,
-        )
+    text = CONFIGURATION.format(
+        directory=directory,
+        origin=f"127.0.0.1:{origin}" if isinstance(origin, int) else origin,
+        port=port,
+        settings=settings,
+        routes=routes,
+        upstream=upstream,
     )
-    command = [*TWISTD, f"--reactor={reactor}", "--pidfile=", "-n", "pipe"] if reactor else COMMAND
-    log_file = directory / "pipe.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--config", str(directory / "pipe.toml")],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-        )
-    running = Running(process, port, log_file)
-    try:
-        wait_until(lambda: "listening on" in running.log or process.poll() is not None, 20, "listening")
-        assert process.poll() is None, running.log
-        proxy = HttpProxy(running, directory, origin if isinstance(origin, int) else 0)
-        proxy.at_rest = running.descriptors()
-        yield proxy
-    finally:
-        running.stop()
+    with configured(directory, text, port, reactor) as running:
+        yield HttpProxy(running, directory, origin if isinstance(origin, int) else 0, running.descriptors())

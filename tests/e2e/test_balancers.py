@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import os
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,25 +11,14 @@ from urllib.parse import quote
 import attrs
 import pytest
 from configured import configured
-from conftest import accepts, free_port, peer, wait_until
+from nginx import http_block, running_nginx
+from programs import free_port
 
 from twisted_pipe.upstream.balancer import BALANCERS
 from twisted_pipe.upstream.group import UpstreamGroup
 from twisted_pipe.upstream.server import UpstreamServer
 
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
+HTTP = """
     set_real_ip_from 127.0.0.1;
     real_ip_header X-Client;
     {upstreams}
@@ -40,7 +27,6 @@ http {{
         listen 127.0.0.1:{port};
         {locations}
     }}
-}}
 """
 #: How nginx says it, how we do, the servers' weights, and which of them are down.
 METHODS = {
@@ -84,26 +70,15 @@ def choices(port: int, requests: list[tuple[str, dict[str, str]]], source: str =
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancing]:
-    program = peer("nginx")
     directory = tmp_path_factory.mktemp("balancers")
     names = (*(f"127.0.0.1:{free_port()}" for _ in range(3)), f"unix:{directory}/last")
     upstreams = "\n".join(_upstream(method, names) for method in METHODS)
     servers = "\n".join(f'server {{ listen {name}; return 200 "{name}"; }}' for name in names)
     locations = "\n".join(f"location /{method}/ {{ proxy_pass http://{method}/; }}" for method in METHODS)
     port = free_port()
-    config = directory / "nginx.conf"
-    user = "user root;\n" if os.getuid() == 0 else ""
-    config.write_text(
-        user + NGINX.format(directory=directory, port=port, upstreams=upstreams, servers=servers, locations=locations)
-    )
-    process = subprocess.Popen([program, "-c", str(config), "-p", str(directory)], stderr=subprocess.PIPE)
-    try:
-        wait_until(lambda: accepts(port) or process.poll() is not None, 10, "the start of nginx")
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+    text = HTTP.format(port=port, upstreams=upstreams, servers=servers, locations=locations)
+    with running_nginx(directory, http_block(text), port):
         yield Balancing(port, names)
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def _upstream(method: str, names: tuple[str, ...]) -> str:

@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_twisted
-from conftest import Running, accepts, free_port, peer, wait_until
+from conftest import Running
+from nginx import http_block, running_nginx
+from programs import free_port, wait_until
 from twisted.internet.threads import deferToThread
 
 Start = Callable[..., Running]
 
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
+SERVER = """
     server {{
         listen 127.0.0.1:{port} proxy_protocol;
         return 200 "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
     }}
-}}
 """
 
 
 @pytest.fixture
 def told_by_proxy(tmp_path: Path) -> Iterator[int]:
     """The port of an nginx that wants a PROXY protocol header, and answers with what it has learnt from it."""
-    program = peer("nginx")
     port = free_port()
-    config = tmp_path / "nginx.conf"
-    user = "user root;\n" if os.getuid() == 0 else ""
-    config.write_text(user + NGINX.format(directory=tmp_path, port=port))
-    process = subprocess.Popen([program, "-c", str(config), "-p", str(tmp_path)], stderr=subprocess.PIPE)
-    try:
-        wait_until(lambda: accepts(port) or process.poll() is not None, 10, "the start of nginx")
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+    with running_nginx(tmp_path / "nginx", http_block(SERVER.format(port=port)), port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def ask(client: socket.socket) -> str:

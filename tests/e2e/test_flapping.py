@@ -17,24 +17,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-from conftest import accepts, free_port, peer, wait_until
 from http_proxy import http_proxy
+from nginx import http_block, start_nginx
+from programs import free_port, peer
 
 SECONDS = int(os.environ.get("TWISTED_PIPE_FLAPPING", "10"))
 GETS, POSTS = 16, 4  # connections of each kind
 DOWN = 0.4  # seconds of each second that the killed one is not there
 
 #: One process, so that killing it kills all of it. Its answers take a moment, so that some are always under way.
-NGINX = """
-daemon off; master_process off; pid {directory}/{port}.pid; error_log {directory}/{port}.log crit;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off; keepalive_requests 1000000;
-    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
-    server {{ listen 127.0.0.1:{port} reuseport; location / {{ return 200 "{port}"; }} }}
-}}
-"""
+NGINX = "master_process off; " + http_block("""
+    keepalive_requests 1000000;
+    server { listen 127.0.0.1:PORT reuseport; location / { return 200 "PORT"; } }
+""")
 LUA = """
 wrk.method = "{method}"
 wrk.body = {body}
@@ -55,10 +50,8 @@ class FlappingOrigin:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        config = self.directory / f"{self.port}.conf"
-        config.write_text(NGINX.format(directory=self.directory, port=self.port))
-        self.process = subprocess.Popen([peer("nginx"), "-c", str(config)], stderr=subprocess.DEVNULL)
-        wait_until(lambda: accepts(self.port), 10, f"the start of the origin on {self.port}")
+        text = NGINX.replace("PORT", str(self.port))
+        self.process = start_nginx(self.directory / str(self.port), text, self.port)
 
     def kill(self) -> None:
         if self.process is not None:

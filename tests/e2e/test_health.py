@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from conftest import wait_until
 from http_proxy import http_proxy
 from named_origin import NamedOrigin, ask, named_origins, share
+from programs import wait_until
 from twisted.internet.threads import deferToThread
 
 CHECK = 'health = { check = "http", path = "/healthz", interval = "100ms", jitter = "20ms", timeout = "500ms" }'

@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, peer
+from conftest import MIB
+from http_bench import HttpBench, http_bench
 from http_clients import Broken, Client, ScriptedOrigin
 from http_origin import content
-from http_proxy import HttpProxy, http_proxy
+from http_proxy import http_proxy
+from programs import peer
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
@@ -47,38 +48,21 @@ proxy = "app"
 client_max_body_size = "100k"
 
 [upstreams.spare]
-servers = ["127.0.0.1:1", "127.0.0.1:{origin}", "127.0.0.1:{origin}"]
+servers = ["127.0.0.1:1", "127.0.0.1:ORIGIN", "127.0.0.1:ORIGIN"]
 """
 STOPS = (0, 1, 40_000, 3 * MIB)  # bytes of a body after which it breaks off
 TRUNCATED = (18, 56)  # curl: a part only; the connection was reset
 
 
-@attrs.frozen
-class Bench:
-    """A proxy in front of an origin."""
-
-    origin: ScriptedOrigin
-    proxy: HttpProxy
-
-    def client(self) -> Client:
-        return Client(self.proxy.port)
-
-    def curl(self, target: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        url = f"http://127.0.0.1:{self.proxy.port}{target}"
-        return subprocess.run(
-            [peer("curl"), "-sS", "--max-time", "20", *arguments, url], capture_output=True, check=False
-        )
-
-
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    origin = ScriptedOrigin.start()
-    try:
-        routes = ROUTES.format(origin=origin.port)
-        with http_proxy(tmp_path_factory.mktemp("failures"), origin.port, SETTINGS, routes) as proxy:
-            yield Bench(origin, proxy)
-    finally:
-        origin.stop()
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBench]:
+    with http_bench(tmp_path_factory.mktemp("failures"), SETTINGS, ROUTES) as it:
+        yield it
+
+
+def curl(bench: HttpBench, target: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    url = f"http://127.0.0.1:{bench.proxy.port}{target}"
+    return subprocess.run([peer("curl"), "-sS", "--max-time", "20", *arguments, url], capture_output=True, check=False)
 
 
 def whole(size: int) -> bytes:
@@ -92,7 +76,7 @@ def whole(size: int) -> bytes:
 @pytest.mark.parametrize("end", ["close", "reset", "silence"])
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_a_truncated_response_is_seen_to_be(framing: str, end: str, bench: Bench) -> None:
+async def test_a_truncated_response_is_seen_to_be(framing: str, end: str, bench: HttpBench) -> None:
     """curl gets every byte that came, says that some are missing, and the log says why."""
     if framing == "close" and end == "close":
         pytest.skip("that is how such responses end")
@@ -101,7 +85,7 @@ async def test_a_truncated_response_is_seen_to_be(framing: str, end: str, bench:
         for route, stop in itertools.product(("on", "off"), (0, 3 * MIB) if end == "silence" else STOPS):
             name = f"truncated-{framing}-{end}-{route}-{stop}"
             query = f"size={4 * MIB}&framing={framing}&stop={stop}&end={end}&name={name}"
-            got = bench.curl(f"/{route}/?{query}")
+            got = curl(bench, f"/{route}/?{query}")
             assert got.returncode in TRUNCATED, (name, got.returncode, got.stderr)
             assert got.stdout == whole(stop), f"{name}: {len(got.stdout)} bytes"
             line = bench.proxy.find_line(name)
@@ -113,12 +97,12 @@ async def test_a_truncated_response_is_seen_to_be(framing: str, end: str, bench:
 
 
 @pytest_twisted.ensureDeferred
-async def test_http_10_clients_get_a_reset(bench: Bench) -> None:
+async def test_http_10_clients_get_a_reset(bench: HttpBench) -> None:
     """An end of the connection would be a clean end to them."""
 
     def truncated() -> None:
         for framing, end in (("chunked", "close"), ("close", "reset"), ("length", "close")):
-            got = bench.curl(f"/on/?size={4 * MIB}&framing={framing}&stop=30000&end={end}", "--http1.0")
+            got = curl(bench, f"/on/?size={4 * MIB}&framing={framing}&stop=30000&end={end}", "--http1.0")
             assert got.returncode in TRUNCATED, (framing, got.returncode, got.stderr)
             assert got.stdout == whole(30_000)
 
@@ -174,7 +158,7 @@ async def test_a_kept_connection_that_the_origin_closed(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_origin_that_hangs_up(bench: Bench) -> None:
+async def test_an_origin_that_hangs_up(bench: HttpBench) -> None:
     """It closes after each response, though it has not said so: whoever asks next does not notice."""
 
     def ask() -> None:
@@ -191,7 +175,7 @@ async def test_an_origin_that_hangs_up(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_origin_that_is_not_there(bench: Bench) -> None:
+async def test_an_origin_that_is_not_there(bench: HttpBench) -> None:
     """502 at once, with a line that names it; with another server behind it, that one answers."""
 
     def absent() -> None:
@@ -218,7 +202,7 @@ async def test_an_origin_that_is_not_there(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_origin_that_is_silent(bench: Bench) -> None:
+async def test_an_origin_that_is_silent(bench: HttpBench) -> None:
     """504 after the read timeout, and its connection is closed."""
 
     def silent() -> None:
@@ -230,12 +214,12 @@ async def test_an_origin_that_is_silent(bench: Bench) -> None:
                 assert head.status == 504
                 assert 0.7 < time.monotonic() - began < 1.5
                 assert "read timeout" in bench.proxy.find_line(f"silent-{method}")["error"]
-        used = {bench.origin.request(f"silent-{method}")["connection"] for method in ("GET", "HEAD")}
+        used = {bench.connection_of(f"silent-{method}") for method in ("GET", "HEAD")}
         with bench.client() as client:
             for number in range(3):
                 client.ask(f"/on/?size=1&name=spoken-{number}")
                 assert client.check_body(client.head()) == 1
-                assert bench.origin.request(f"spoken-{number}")["connection"] not in used
+                assert bench.connection_of(f"spoken-{number}") not in used
 
     await deferToThread(silent)
     await deferToThread(bench.proxy.check_clean)
@@ -243,7 +227,7 @@ async def test_an_origin_that_is_silent(bench: Bench) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest_twisted.ensureDeferred
-async def test_an_origin_that_answers_early(framing: str, bench: Bench) -> None:
+async def test_an_origin_that_answers_early(framing: str, bench: HttpBench) -> None:
     """It does not read the request, answers and closes: its answer arrives, not a 502."""
 
     def early() -> None:
@@ -266,7 +250,7 @@ async def test_an_origin_that_answers_early(framing: str, bench: Bench) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_half_closes(framing: str, bench: Bench) -> None:
+async def test_a_client_that_half_closes(framing: str, bench: HttpBench) -> None:
     """It has said all: its response comes, whole, small or large, at once or later, and the connection ends after it."""
 
     def half_close() -> None:
@@ -282,7 +266,7 @@ async def test_a_client_that_half_closes(framing: str, bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_clients_that_say_nothing_more(bench: Bench) -> None:
+async def test_clients_that_say_nothing_more(bench: HttpBench) -> None:
     """No head, half a head, half a body, no second request: each has its time; then 408, or just the end."""
 
     def silent() -> None:
@@ -311,7 +295,7 @@ async def test_clients_that_say_nothing_more(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_clients_that_leave_while_they_upload(bench: Bench) -> None:
+async def test_clients_that_leave_while_they_upload(bench: HttpBench) -> None:
     """The origin sees no whole request; nothing stays behind."""
 
     def leave() -> None:
@@ -338,7 +322,7 @@ async def test_clients_that_leave_while_they_upload(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_clients_that_end_in_the_middle_of_a_body(bench: Bench) -> None:
+async def test_clients_that_end_in_the_middle_of_a_body(bench: HttpBench) -> None:
     """Half-closing is no end of a request that announced more: the origin does not take it for whole."""
 
     def end() -> None:
@@ -362,7 +346,7 @@ async def test_clients_that_end_in_the_middle_of_a_body(bench: Bench) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest_twisted.ensureDeferred
-async def test_bodies_that_are_too_large(framing: str, bench: Bench) -> None:
+async def test_bodies_that_are_too_large(framing: str, bench: HttpBench) -> None:
     """413, and the origin hears nothing of it."""
 
     def upload() -> None:
@@ -390,7 +374,7 @@ async def test_bodies_that_are_too_large(framing: str, bench: Bench) -> None:
 
 @pytest.mark.parametrize("framing", ["chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_events_arrive_when_they_happen(framing: str, bench: Bench) -> None:
+async def test_events_arrive_when_they_happen(framing: str, bench: HttpBench) -> None:
     """Each within 100 ms, though the route reads ahead."""
 
     def listen() -> list[float]:
@@ -414,7 +398,7 @@ async def test_events_arrive_when_they_happen(framing: str, bench: Bench) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_log_lines(bench: Bench) -> None:
+async def test_log_lines(bench: HttpBench) -> None:
     """One a request, in nginx's combined form and as JSON; written when the connection ends; nothing can be put into them."""
 
     def ask() -> None:

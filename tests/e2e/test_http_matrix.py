@@ -15,10 +15,11 @@ from pathlib import Path
 import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, wait_until
-from http_clients import FAST, SLOW, STALLING, Client, Pace, ScriptedOrigin
+from conftest import MIB
+from http_bench import HttpBench, http_bench
+from http_clients import FAST, SLOW, STALLING, Client, Pace
 from http_origin import PART, content
-from http_proxy import HttpProxy, http_proxy
+from programs import wait_until
 from twisted.internet.threads import deferToThread
 
 from twisted_pipe.limits import DEFAULT_LIMITS
@@ -34,39 +35,11 @@ KERNEL = sum(int(Path(f"/proc/sys/net/ipv4/tcp_{kind}").read_text().split()[2]) 
 GROWTH = 2 * DEFAULT_LIMITS.memory + 4 * MIB
 
 
-@attrs.frozen
-class Bench:
-    """A proxy in front of an origin."""
-
-    origin: ScriptedOrigin
-    proxy: HttpProxy
-
-    def client(self, pace: Pace = FAST) -> Client:
-        return Client(self.proxy.port, pace)
-
-    def connection_of(self, name: str) -> int:
-        """The number of the upstream connection that carried a request."""
-        number: int = self.origin.request(name)["connection"]
-        return number
-
-    def ping(self, name: str) -> int:
-        """A small request of somebody else; the number of the upstream connection that carried it."""
-        with self.client() as client:
-            client.ask(f"/on/?size=1&name={name}")
-            assert client.check_body(client.head()) == 1
-        return self.connection_of(name)
-
-
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    origin = ScriptedOrigin.start()
-    try:
-        with http_proxy(tmp_path_factory.mktemp("matrix"), origin.port) as proxy:
-            it = Bench(origin, proxy)
-            it.ping("warm")
-            yield it
-    finally:
-        origin.stop()
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBench]:
+    with http_bench(tmp_path_factory.mktemp("matrix")) as it:
+        it.ping("warm")
+        yield it
 
 
 @attrs.frozen
@@ -96,14 +69,14 @@ def check_framing(case: Case, framing: str) -> None:
     assert framing in allowed[case.framing], f"{case.framing} became {framing}"
 
 
-def check_reuse(case: Case, bench: Bench) -> None:
+def check_reuse(case: Case, bench: HttpBench) -> None:
     """One connection for all, or one for each."""
     used = [bench.connection_of(case.name(size)) for size in SIZES]
     assert len(set(used)) == (len(SIZES) if case.framing == "close" else 1), used
     assert not any(each["late"] for each in bench.origin.seen()["requests"])
 
 
-def check_log(case: Case, bench: Bench, size: int) -> None:
+def check_log(case: Case, bench: HttpBench, size: int) -> None:
     line = bench.proxy.find_line(case.name(size))
     assert (line["status"], line["upstream_status"], line["error"]) == (200, [200], None), line
     assert line["body_bytes"] == size if case.framing == "length" else line["body_bytes"] >= size, line
@@ -111,7 +84,7 @@ def check_log(case: Case, bench: Bench, size: int) -> None:
         assert line["spilled"] == 0
 
 
-def read_all(case: Case, bench: Bench, pace: Pace) -> None:
+def read_all(case: Case, bench: HttpBench, pace: Pace) -> None:
     """One client, one connection, all sizes."""
     with bench.client(pace) as client:
         for size in SIZES:
@@ -135,15 +108,15 @@ def read_all(case: Case, bench: Bench, pace: Pace) -> None:
     check_reuse(case, bench)
 
 
-def fast(case: Case, bench: Bench) -> None:
+def fast(case: Case, bench: HttpBench) -> None:
     read_all(case, bench, FAST)
 
 
-def slow(case: Case, bench: Bench) -> None:
+def slow(case: Case, bench: HttpBench) -> None:
     read_all(case, bench, SLOW)
 
 
-def stalled(case: Case, bench: Bench) -> None:
+def stalled(case: Case, bench: HttpBench) -> None:
     """The client reads nothing until the origin has nothing more to do, or can do nothing more."""
     with bench.client(STALLING) as client:
         for size in SIZES:
@@ -171,7 +144,7 @@ def stalled(case: Case, bench: Bench) -> None:
         assert bench.proxy.find_line(case.name(HUGE))["spilled"] > HUGE - KERNEL
 
 
-def gone(case: Case, bench: Bench) -> None:
+def gone(case: Case, bench: HttpBench) -> None:
     """
     The client vanishes: while the origin thinks, or in the midst of the response. Then the upstream connection is closed, and
     never used again.
@@ -198,7 +171,7 @@ def gone(case: Case, bench: Bench) -> None:
 @pytest.mark.parametrize("route", ["on", "off"])
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_response(framing: str, route: str, manner: Callable[[Case, Bench], None], bench: Bench) -> None:
+async def test_response(framing: str, route: str, manner: Callable[[Case, HttpBench], None], bench: HttpBench) -> None:
     """Every byte, framed as it has to be; the upstream is let go as soon as it can be; nothing stays behind."""
     case = Case(framing, route, manner.__name__)
     began = time.monotonic()
@@ -222,7 +195,7 @@ UPLOADS = (*SIZES[:-1], KEPT_IN_MEMORY - 1, KEPT_IN_MEMORY, KEPT_IN_MEMORY + 1, 
 @pytest.mark.parametrize("route", ["on", "off"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest_twisted.ensureDeferred
-async def test_request(framing: str, route: str, bench: Bench) -> None:
+async def test_request(framing: str, route: str, bench: HttpBench) -> None:
     """Bodies of requests, on one connection: every byte arrives, nothing of it stays in memory or on disk."""
 
     def upload_all() -> None:
@@ -250,7 +223,7 @@ async def test_request(framing: str, route: str, bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_sizes_around_every_bound(bench: Bench) -> None:
+async def test_sizes_around_every_bound(bench: HttpBench) -> None:
     """A byte less and a byte more than what is read, joined or kept at once."""
 
     def all_of_them() -> None:
@@ -267,7 +240,7 @@ async def test_sizes_around_every_bound(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_pipelined_requests(bench: Bench) -> None:
+async def test_pipelined_requests(bench: HttpBench) -> None:
     """Asked all at once, answered one after the other."""
     sizes = [0, 1, BUFFER, 5 * BUFFER, 3, MIB, 0, 17]
 
@@ -283,7 +256,7 @@ async def test_pipelined_requests(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_pipelined_uploads(bench: Bench) -> None:
+async def test_pipelined_uploads(bench: HttpBench) -> None:
     """Where a body ends and the next request begins, whether it is kept in memory or passes a pipe."""
     sizes = [0, 10, KEPT_IN_MEMORY - 1, KEPT_IN_MEMORY + 1, 5, 200_000, 3, MIB, 1]
 
@@ -310,7 +283,7 @@ async def test_pipelined_uploads(bench: Bench) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_http_10_clients(framing: str, bench: Bench) -> None:
+async def test_http_10_clients(framing: str, bench: HttpBench) -> None:
     """No chunks for them: a length, or the end of the connection."""
 
     def old() -> None:
@@ -327,7 +300,7 @@ async def test_http_10_clients(framing: str, bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_head_and_responses_without_a_body(bench: Bench) -> None:
+async def test_head_and_responses_without_a_body(bench: HttpBench) -> None:
     """HEAD, 204 and 304 have none whatever their heads say; the next response follows at once."""
 
     def without() -> None:
@@ -352,7 +325,7 @@ async def test_head_and_responses_without_a_body(bench: Bench) -> None:
     "target", ["size=10&close=1", "size=10&framing=chunked&close=1", "size=300000&close=1", "size=10&surplus=3"]
 )
 @pytest_twisted.ensureDeferred
-async def test_connections_that_are_not_kept(target: str, bench: Bench) -> None:
+async def test_connections_that_are_not_kept(target: str, bench: HttpBench) -> None:
     """An upstream that announces the end of its connection, or sends more than its response has, is not asked on it again."""
 
     def twice() -> None:

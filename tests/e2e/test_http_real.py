@@ -15,8 +15,9 @@ from pathlib import Path
 import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, Origin, Running, free_port, peer, wait_until
+from conftest import MIB, Origin, Running
 from http_proxy import HttpProxy, http_proxy
+from programs import free_port, peer, wait_until
 from twisted.internet.threads import deferToThread
 
 from twisted_pipe.limits import DEFAULT_LIMITS

@@ -8,13 +8,13 @@ import time
 import zlib
 from collections.abc import Iterator
 
-import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, wait_until
-from http_clients import FAST, Client, Pace, ScriptedOrigin
+from conftest import MIB
+from http_bench import HttpBench, http_bench
+from http_clients import Pace
 from http_origin import content
-from http_proxy import HttpProxy, http_proxy
+from programs import wait_until
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
@@ -53,29 +53,13 @@ max_temp_file_size = 0
 """
 
 
-@attrs.frozen
-class Bench:
-    """A proxy in front of an origin."""
-
-    origin: ScriptedOrigin
-    proxy: HttpProxy
-
-    def client(self, pace: Pace = FAST) -> Client:
-        return Client(self.proxy.port, pace)
-
-
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    origin = ScriptedOrigin.start()
-    try:
-        directory = tmp_path_factory.mktemp("settings")
-        with http_proxy(directory, origin.port, "keepalive_requests = 200", ROUTES, UPSTREAM) as proxy:
-            yield Bench(origin, proxy)
-    finally:
-        origin.stop()
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBench]:
+    with http_bench(tmp_path_factory.mktemp("settings"), "keepalive_requests = 200", ROUTES, UPSTREAM) as it:
+        yield it
 
 
-def seconds_for(bench: Bench, target: str, size: int) -> float:
+def seconds_for(bench: HttpBench, target: str, size: int) -> float:
     with bench.client() as client:
         began = time.monotonic()
         client.ask(target)
@@ -84,7 +68,7 @@ def seconds_for(bench: Bench, target: str, size: int) -> float:
 
 
 @pytest_twisted.ensureDeferred
-async def test_rates(bench: Bench) -> None:
+async def test_rates(bench: HttpBench) -> None:
     """C{limit_rate}, and what an upstream asks for; a kept connection does not inherit one."""
     size = 3 * MIB
     plan = {
@@ -104,7 +88,7 @@ async def test_rates(bench: Bench) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_filters(framing: str, bench: Bench) -> None:
+async def test_filters(framing: str, bench: HttpBench) -> None:
     """Framing is ours: what a filter changes goes out in chunks, or to the end of the connection."""
 
     def get() -> None:
@@ -131,7 +115,7 @@ async def test_filters(framing: str, bench: Bench) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest_twisted.ensureDeferred
-async def test_ignore_client_abort(framing: str, bench: Bench) -> None:
+async def test_ignore_client_abort(framing: str, bench: HttpBench) -> None:
     """The origin gives its whole response though nobody reads it, and its connection is used again."""
 
     def leave() -> None:
@@ -150,7 +134,7 @@ async def test_ignore_client_abort(framing: str, bench: Bench) -> None:
             with bench.client() as other:
                 other.ask(f"/on/?size=1&name=after-{name}")
                 assert other.check_body(other.head()) == 1
-            again = bench.origin.request(f"after-{name}")["connection"] == bench.origin.request(name)["connection"]
+            again = bench.connection_of(f"after-{name}") == bench.connection_of(name)
             assert again == (framing != "close")
 
     await deferToThread(leave)
@@ -158,7 +142,7 @@ async def test_ignore_client_abort(framing: str, bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_body_in_memory_that_the_kernel_does_not_take_at_once(bench: Bench) -> None:
+async def test_a_body_in_memory_that_the_kernel_does_not_take_at_once(bench: HttpBench) -> None:
     """It goes out bit by bit; to an origin that does not read for too long it is 504."""
 
     def upload() -> None:
@@ -182,7 +166,7 @@ async def test_a_body_in_memory_that_the_kernel_does_not_take_at_once(bench: Ben
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_upload_at_the_origin_s_pace(bench: Bench) -> None:
+async def test_an_upload_at_the_origin_s_pace(bench: HttpBench) -> None:
     """Without request buffering the client waits for the origin, and nothing of it stays with us."""
 
     def upload() -> None:
@@ -201,7 +185,7 @@ async def test_an_upload_at_the_origin_s_pace(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_without_a_disk(bench: Bench) -> None:
+async def test_without_a_disk(bench: HttpBench) -> None:
     """A stalled client holds the origin up, and then gets everything."""
 
     def stall() -> None:
@@ -219,7 +203,7 @@ async def test_without_a_disk(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_kept_connections_have_bounds(bench: Bench) -> None:
+async def test_kept_connections_have_bounds(bench: HttpBench) -> None:
     """The client's after 200 requests; the upstream's after 50 requests, after a second, and not more than four."""
 
     def many() -> None:
@@ -230,7 +214,7 @@ async def test_kept_connections_have_bounds(bench: Bench) -> None:
                 assert client.check_body(head) == 1
                 assert head.get("connection") == ("close" if number == 199 else None)
             assert client.ended()
-        used = [bench.origin.request(f"bound-{number}")["connection"] for number in range(200)]
+        used = [bench.connection_of(f"bound-{number}") for number in range(200)]
         assert max(used.count(each) for each in set(used)) <= 50
         assert len(set(used)) <= 8  # up to four that others have used before
         clients = [bench.client() for _ in range(8)]
@@ -247,7 +231,7 @@ async def test_kept_connections_have_bounds(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_early_hints_and_trailers(bench: Bench) -> None:
+async def test_early_hints_and_trailers(bench: HttpBench) -> None:
     """103 goes before the response, to who speaks HTTP/1.1; trailers go behind it."""
 
     def ask() -> None:
@@ -272,7 +256,7 @@ async def test_early_hints_and_trailers(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_memory_does_not_grow(bench: Bench) -> None:
+async def test_memory_does_not_grow(bench: HttpBench) -> None:
     """After thousands of requests of all kinds there is no more of it than after hundreds."""
 
     def many(count: int) -> None:
@@ -297,7 +281,7 @@ async def test_memory_does_not_grow(bench: Bench) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_log_files_are_opened_anew(bench: Bench) -> None:
+async def test_log_files_are_opened_anew(bench: HttpBench) -> None:
     """SIGUSR1, after somebody has moved them away; no line is lost."""
 
     def rotate() -> None:

@@ -20,8 +20,8 @@ import attrs
 import bcrypt
 import pytest
 import pytest_twisted
-from conftest import peer, wait_until
 from http_proxy import HttpProxy, http_proxy
+from programs import peer, wait_until
 from twisted.internet.threads import deferToThread
 
 TENANT = Path(__file__).parent.parent / "thirdparty" / "tenant_filter"

@@ -13,11 +13,11 @@ from signal import SIGTERM
 import attrs
 import pytest
 import pytest_twisted
-from conftest import free_port, wait_until
 from dns_server import NameServer, a, in_reactor, name_server, srv
 from http_clients import Client
 from http_proxy import HttpProxy, http_proxy
 from named_origin import NamedOrigin, ask, named_origins, share
+from programs import free_port, wait_until
 from twisted.internet.threads import deferToThread
 from twisted.names import dns
 

@@ -18,8 +18,9 @@ import attrs
 import pytest
 import pytest_twisted
 from configured import configured
-from conftest import MIB, Running, free_port, peer, wait_until
+from conftest import MIB, Running
 from postgres_cluster import PROGRAMS, Cluster, cluster, program
+from programs import free_port, peer, wait_until
 from twisted.internet.threads import deferToThread
 
 from twisted_pipe.net.splice import KEPT

@@ -6,16 +6,18 @@ import http.client
 import re
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from configured import configured
-from conftest import accepts, free_port, peer, wait_until
+from nginx import http_block, running_nginx
+from programs import free_port, peer, running_server
 from test_tls import certificate
 
-from twisted_pipe.preface.addresses import InetAddress, ip_address
+from twisted_pipe.preface.addresses import InetAddress
 from twisted_pipe.preface.proxy_protocol import ProxyHeader, Version, write_header
 from twisted_pipe.preface.tlv import Tlv, TlvType
 
@@ -70,48 +72,19 @@ def body(port: int) -> str:
     return answer
 
 
-@pytest.fixture
-def haproxy(tmp_path: Path) -> Iterator[object]:
-    """C{start(text)}: HAProxy with these sections, when all of its ports accept."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(text: str) -> None:
-        file = tmp_path / "haproxy.cfg"
-        file.write_text(f"defaults\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n{text}")
-        started.append(subprocess.Popen([peer("haproxy"), "-db", "-q", "-f", str(file)], cwd=tmp_path))
-        for port in re.findall(r"bind 127\.0\.0\.1:(\d+)", text):
-            wait_until(lambda port=port: accepts(int(port)), 20, "haproxy's listening")  # type: ignore[misc]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait(10)
-
-
-@pytest.fixture
-def nginx(tmp_path: Path) -> Iterator[object]:
-    """C{start(servers)}: nginx with these servers."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(servers: str, port: int) -> None:
-        paths = " ".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
-        file = tmp_path / "nginx.conf"
-        file.write_text(
-            f"daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/nginx.log; events {{}}\n"
-            f"http {{ access_log off; client_body_temp_path {tmp_path}/body; {paths} {servers} }}"
-        )
-        started.append(subprocess.Popen([peer("nginx"), "-e", str(tmp_path / "nginx.log"), "-c", str(file)]))
-        wait_until(lambda: accepts(port), 20, "nginx's listening")
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(10)
+@contextmanager
+def haproxy(directory: Path, text: str) -> Iterator[None]:
+    """HAProxy with these sections, when all of its ports accept."""
+    file = directory / "haproxy.cfg"
+    file.write_text(f"defaults\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n{text}")
+    ports = map(int, re.findall(r"bind 127\.0\.0\.1:(\d+)", text))
+    with running_server([peer("haproxy"), "-db", "-q", "-f", str(file)], *ports, log=directory / "haproxy.log"):
+        yield
 
 
 class TestFromProxies:
     @pytest.mark.parametrize("reactor", REACTORS)
-    def test_haproxy_says_who_the_client_is(self, tmp_path: Path, haproxy: object, reactor: str) -> None:
+    def test_haproxy_says_who_the_client_is(self, tmp_path: Path, reactor: str) -> None:
         ports = {option: free_port() for option in ("send-proxy", "send-proxy-v2", "crc32c,unique-id,authority")}
         ours = free_port()
         sections = ""
@@ -119,8 +92,7 @@ class TestFromProxies:
             sent = option if option.startswith("send") else f"send-proxy-v2 proxy-v2-options {option}"
             sections += f"listen l{name}\n bind 127.0.0.1:{port}\n mode tcp\n unique-id-format id-%pid\n"
             sections += f" server s 127.0.0.1:{ours} {sent}\n"
-        haproxy(sections)  # type: ignore[operator]
-        with configured(tmp_path, front(ours), ours, reactor):
+        with haproxy(tmp_path, sections), configured(tmp_path, front(ours), ours, reactor):
             for option, port in ports.items():
                 with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
                     client.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -131,14 +103,14 @@ class TestFromProxies:
                 assert ("id-" in tlvs) is ("unique-id" in option), tlvs
 
     @pytest.mark.parametrize("reactor", REACTORS)
-    def test_haproxy_speaks_tls_behind_it(self, tmp_path: Path, haproxy: object, reactor: str) -> None:
+    def test_haproxy_speaks_tls_behind_it(self, tmp_path: Path, reactor: str) -> None:
         pem, port, ours = certificate(tmp_path / "both.pem"), free_port(), free_port()
-        haproxy(  # type: ignore[operator]
+        section = (
             f"listen l\n bind 127.0.0.1:{port}\n mode tcp\n"
             f" server s 127.0.0.1:{ours} ssl verify none sni str(www.example) send-proxy-v2\n"
         )
-        tls = f'tls = {{ certificate = "{pem}" }}'
-        with configured(tmp_path, front(ours, body=f"$scheme {WHO}", more=tls), ours, reactor):
+        text = front(ours, body=f"$scheme {WHO}", more=f'tls = {{ certificate = "{pem}" }}')
+        with haproxy(tmp_path, section), configured(tmp_path, text, ours, reactor):
             assert re.fullmatch(rf"https 127.0.0.1 \d+ 127.0.0.1 {port} 127.0.0.1 127.0.0.1", body(port))
 
     @pytest.mark.parametrize("reactor", REACTORS)
@@ -204,18 +176,18 @@ class TestToServers:
     @pytest.mark.parametrize("reactor", REACTORS)
     @pytest.mark.parametrize("version", ["v1", "v2"])
     @pytest.mark.parametrize("protocol", ["tcp", "http"])
-    def test_nginx_learns_who_the_client_is(
-        self, tmp_path: Path, nginx: object, protocol: str, version: str, reactor: str
-    ) -> None:
+    def test_nginx_learns_who_the_client_is(self, tmp_path: Path, protocol: str, version: str, reactor: str) -> None:
         """Each client of its own, however many requests they send in turn; each on one connection."""
         ours, theirs = free_port(), free_port()
         said = "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_port $connection"
-        nginx(  # type: ignore[operator]
+        server = (
             f"server {{ listen 127.0.0.1:{theirs} proxy_protocol; default_type text/plain; "
-            f'location / {{ return 200 "{said}"; }} }}',
-            theirs,
+            f'location / {{ return 200 "{said}"; }} }}'
         )
-        with configured(tmp_path, self.sender(protocol, ours, theirs, version), ours, reactor):
+        with (
+            running_nginx(tmp_path / "nginx", http_block(server), theirs),
+            configured(tmp_path, self.sender(protocol, ours, theirs, version), ours, reactor),
+        ):
             clients = [http.client.HTTPConnection("127.0.0.1", ours, timeout=20) for _ in range(3)]
             connections: list[set[str]] = [set() for _ in clients]
             for _ in range(3):
@@ -231,26 +203,29 @@ class TestToServers:
             assert len(set.union(*connections)) == 3
 
     @pytest.mark.parametrize("reactor", REACTORS)
-    def test_before_tls(self, tmp_path: Path, nginx: object, reactor: str) -> None:
+    def test_before_tls(self, tmp_path: Path, reactor: str) -> None:
         ours, theirs, pem = free_port(), free_port(), certificate(tmp_path / "both.pem")
-        nginx(  # type: ignore[operator]
+        server = (
             f"server {{ listen 127.0.0.1:{theirs} ssl proxy_protocol; ssl_certificate {pem}; ssl_certificate_key {pem}; "
-            f'location / {{ return 200 "$scheme $proxy_protocol_server_port"; }} }}',
-            theirs,
+            f'location / {{ return 200 "$scheme $proxy_protocol_server_port"; }} }}'
         )
         text = self.sender("http", ours, theirs, "v2", "tls = { verify = false }")
-        with configured(tmp_path, text, ours, reactor):
+        with (
+            running_nginx(tmp_path / "nginx", http_block(server), theirs),
+            configured(tmp_path, text, ours, reactor),
+        ):
             assert body(ours) == f"https {ours}"
 
-    def test_what_was_said_to_us_is_passed_on_to_haproxy(self, tmp_path: Path, haproxy: object) -> None:
+    def test_what_was_said_to_us_is_passed_on_to_haproxy(self, tmp_path: Path) -> None:
         ours, theirs = free_port(), free_port()
-        haproxy(  # type: ignore[operator]
+        section = (
             f"listen l\n bind 127.0.0.1:{theirs} accept-proxy\n"
             " http-request return status 200 content-type text/plain lf-string "
             '"%[src] %[src_port] %[dst] %[dst_port] %[fc_pp_authority]"\n'
         )
         text = self.sender("tcp", ours, theirs, "v2")
         listen = f'{{ address = "127.0.0.1:{ours}", proxy_protocol = {{ trusted = "127.0.0.1" }} }}'
-        with configured(tmp_path, text.replace(f'"127.0.0.1:{ours}"', listen), ours):
+        text = text.replace(f'"127.0.0.1:{ours}"', listen)
+        with haproxy(tmp_path, section), configured(tmp_path, text, ours):
             answer = conversation(ours, write_header(HEADERS[Version.BINARY]), b"GET / HTTP/1.0\r\n\r\n")
             assert answer.endswith(b"203.0.113.7 5000 198.51.100.1 443 www.example"), answer

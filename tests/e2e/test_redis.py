@@ -22,8 +22,9 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, Running, accepts, free_port, peer, wait_until
+from conftest import MIB, Running
 from processes import anonymous_memory
+from programs import free_port, peer, start_server, wait_until
 from twisted.internet.threads import deferToThread
 
 from twisted_pipe.limits import DEFAULT_LIMITS
@@ -115,9 +116,7 @@ class Server:
     def start(self) -> None:
         settings = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self.directory}
         words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        self.process = subprocess.Popen([peer("redis-server"), *words], stdout=subprocess.DEVNULL)
-        wait_until(lambda: accepts(self.port) or self.process.poll() is not None, 10, "the start of redis-server")
-        assert self.process.poll() is None
+        self.process = start_server([peer("redis-server"), *words], self.port, log=self.directory / f"{self.port}.log")
 
     def kill(self) -> None:
         self.process.kill()

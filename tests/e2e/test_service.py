@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from conftest import COMMAND, Origin, Running, free_port, peer, wait_until
+from conftest import COMMAND, Origin, Running
+from programs import free_port, peer, wait_until
 from twisted.internet.threads import deferToThread
 
 Start = Callable[..., Running]
@@ -215,35 +216,22 @@ async def test_daemon_writes_its_pid(origin: Origin, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reactor", ["epoll", "asyncio", "select"])
 @pytest_twisted.ensureDeferred
-async def test_other_reactors(reactor: str, origin: Origin, tmp_path: Path) -> None:
+async def test_other_reactors(reactor: str, origin: Origin, start_pipe: Start) -> None:
     """The same pipe through Twisted's producers and consumers, a stalling client with its spill included."""
     import hashlib
 
     size = 30_000_000
     expected = await deferToThread(origin.file, "30m", size)
-    port = free_port()
-    log = tmp_path / "log"
-    script = "import sys; from twisted.scripts.twistd import run; run()"
-    arguments = [f"--reactor={reactor}", "--pidfile=", "-n", "pipe"]
-    arguments += ["--listen", f"tcp:{port}:interface=127.0.0.1", "--upstream", origin.upstream]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, *arguments], stdout=sink, stderr=subprocess.STDOUT, cwd=tmp_path
-        )
-    try:
+    pipe = start_pipe("--upstream", origin.upstream, reactor=reactor)
 
-        def get() -> str:
-            wait_until(lambda: "listening on" in log.read_text(), 15, "listening")
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.settimeout(20)
-                client.sendall(b"GET /30m HTTP/1.0\r\n\r\n")
-                time.sleep(1.5)
-                answer = b"".join(iter(lambda: client.recv(65536), b""))
-            return hashlib.md5(answer.partition(b"\r\n\r\n")[2], usedforsecurity=False).hexdigest()
+    def get() -> str:
+        with socket.create_connection(("127.0.0.1", pipe.port)) as client:
+            client.settimeout(20)
+            client.sendall(b"GET /30m HTTP/1.0\r\n\r\n")
+            time.sleep(1.5)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        return hashlib.md5(answer.partition(b"\r\n\r\n")[2], usedforsecurity=False).hexdigest()
 
-        assert await deferToThread(get) == expected
-        assert "spill started" in log.read_text()
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.terminate()
-        process.wait(10)
+    assert await deferToThread(get) == expected
+    assert "spill started" in pipe.log
+    assert "Traceback" not in pipe.log

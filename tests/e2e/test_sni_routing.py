@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from configured import configured
-from conftest import accepts, free_port, peer, wait_until
+from nginx import http_block, running_nginx
+from programs import free_port, peer
 from test_tls import certificate
 
 from twisted_pipe.preface.client_hello import ClientHello, ClientHelloParser
@@ -23,26 +24,7 @@ NAMES = ("a.example", "b.example", "default")
 
 
 @pytest.fixture
-def nginx(tmp_path: Path) -> Iterator[Callable[[str, int], None]]:
-    """C{start(text, port)}: nginx with that configuration, when that port accepts. A module that it loads stands first."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(text: str, port: int) -> None:
-        file = tmp_path / f"nginx{len(started)}.conf"
-        file.write_text(
-            f"{text}\ndaemon off; pid {tmp_path}/nginx{len(started)}.pid; error_log {tmp_path}/nginx.log; events {{}}"
-        )
-        started.append(subprocess.Popen([peer("nginx"), "-e", str(tmp_path / "nginx.log"), "-c", str(file)]))
-        wait_until(lambda: accepts(port), 20, "nginx's listening")
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(10)
-
-
-@pytest.fixture
-def servers(tmp_path: Path, nginx: Callable[[str, int], None]) -> dict[str, int]:
+def servers(tmp_path: Path) -> Iterator[dict[str, int]]:
     """TLS servers that say who they are, and the default one, which speaks plainly, too."""
     pem = certificate(tmp_path / "both.pem")
     ports = {name: free_port() for name in NAMES}
@@ -52,9 +34,8 @@ def servers(tmp_path: Path, nginx: Callable[[str, int], None]) -> dict[str, int]
         f"error_page 497 =200 @plain; location @plain {{ return 200 '{name} plain\\n'; }} }}\n"
         for name, port in ports.items()
     )
-    paths = " ".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
-    nginx(f"http {{ access_log off; client_body_temp_path {tmp_path}/body; {paths} {text} }}", ports["default"])
-    return ports
+    with running_nginx(tmp_path / "nginx", http_block(text), *ports.values()):
+        yield ports
 
 
 def router(port: int, servers: dict[str, int]) -> str:
@@ -203,7 +184,7 @@ MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
 @pytest.mark.skipif(not MODULE.exists(), reason="nginx's stream module is not installed")
-def test_nginx_decides_alike(tmp_path: Path, nginx: Callable[[str, int], None]) -> None:
+def test_nginx_decides_alike(tmp_path: Path) -> None:
     """
     Whole or broken, TLS or not, the same server gets the same bytes. (Of who says nothing, or ends within a hello, nginx closes the
     connection.)
@@ -215,8 +196,11 @@ def test_nginx_decides_alike(tmp_path: Path, nginx: Callable[[str, int], None]) 
         hello = recorded(lambda port: asks(port, "a.example"))
         other = recorded(lambda port: asks(port, "x.a.example", "h2", newest=ssl.TLSVersion.TLSv1_2))
         cases = [hello, other, b"GET / HTTP/1.0\r\n\r\n", b"\x16\3\1\0\5hello", hello[:5] + b"\2" + hello[6:]]
-        nginx(STREAM.format(module=MODULE, port=theirs, first=ports["a.example"], default=ports["default"]), theirs)
-        with configured(tmp_path, router(ours, ports), ours):
+        text = STREAM.format(module=MODULE, port=theirs, first=ports["a.example"], default=ports["default"])
+        with (
+            running_nginx(tmp_path / "nginx", text, theirs),
+            configured(tmp_path, router(ours, ports), ours),
+        ):
             for data in cases:
                 assert who_gets(ours, data, first, default) == who_gets(theirs, data, first, default), data[:20]
 

@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from conftest import MIB, Running, wait_until
+from conftest import MIB, Running
 from processes import anonymous_memory, nameless_files, threads
+from programs import wait_until
 from twisted.internet.threads import deferToThread
 
 from twisted_pipe.net.splice import KEPT

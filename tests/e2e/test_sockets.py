@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from configured import configured
-from conftest import Origin, Running, free_port, peer, wait_until
+from conftest import Origin, Running
+from programs import free_port, peer, wait_until
 from twisted.internet.threads import deferToThread
 
 REACTORS = pytest.mark.parametrize("reactor", ["epollet", "epoll", "asyncio"])

@@ -18,8 +18,9 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, Origin, Running, wait_until
+from conftest import MIB, Origin, Running
 from processes import anonymous_memory, cpu_seconds, nameless_files
+from programs import wait_until
 from twisted.internet.threads import deferToThread
 
 from twisted_pipe.limits import DEFAULT_LIMITS

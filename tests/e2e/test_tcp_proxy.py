@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest_twisted
-from conftest import MIB, Origin, Running, peer, wait_until
+from conftest import MIB, Origin, Running
+from programs import peer, wait_until
 from twisted.internet.defer import DeferredList, gatherResults
 from twisted.internet.threads import deferToThread
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest_twisted
-from conftest import MIB, Origin, Running, free_port, peer
+from conftest import MIB, Origin, Running
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from programs import free_port, peer
 from twisted.internet.threads import deferToThread
 
 Start = Callable[..., Running]

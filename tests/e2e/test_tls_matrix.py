@@ -20,7 +20,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from conftest import MIB, Running, wait_until
+from conftest import MIB, Running
+from programs import wait_until
 from tls_bench import Files, Origins, curl, origins, proxy, s_client
 
 CONFIGURATION = """

@@ -22,8 +22,9 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
-from conftest import MIB, Running, free_port, wait_until
+from conftest import MIB, Running
 from processes import anonymous_memory, cpu_seconds, nameless_files, threads
+from programs import free_port, wait_until
 from test_tls import certificate
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import accepts, free_port, wait_until
 from http_proxy import HttpProxy, http_proxy
+from programs import free_port, running_server, wait_until
 
 pytest.importorskip("websockets")
 
@@ -26,15 +26,10 @@ upgrade_request_filters = ["throttle:rate=10m"]
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[int]:
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = free_port()
-    server = subprocess.Popen([*PEER, "serve", str(port)])
-    try:
-        wait_until(lambda: accepts(port), 20, "the WebSocket server")
+    with running_server([*PEER, "serve", str(port)], port, log=tmp_path_factory.mktemp("peer") / "log"):
         yield port
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture(scope="module", params=["", "epoll"], ids=["epollet", "epoll"])

@@ -12,29 +12,17 @@ from typing import Any
 
 import attrs
 import trustme
-from conftest import COMMAND, TWISTD, Running, accepts, free_port, peer, wait_until
+from configured import configured
+from conftest import Running
+from nginx import http_block, running_nginx
+from programs import free_port
 
 __all__ = ["Files", "Origins", "curl", "origins", "proxy", "s_client"]
 
 PAST = datetime.datetime(2020, 1, 1)
-NGINX = """
-daemon off;
-{user}
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
+HTTP = """
     client_max_body_size 1g;
     ssl_protocols TLSv1.2 TLSv1.3;
-{servers}
-}}
 """
 SERVER = """
     server {{
@@ -86,7 +74,6 @@ class Origins:
 @contextmanager
 def origins(files: Files, directory: Path) -> Iterator[Origins]:
     """One nginx with a server for each way that TLS can be right or wrong."""
-    program = peer("nginx")
     (directory / "www" / "put").mkdir(parents=True)
     settings = {
         "plain": "",
@@ -103,17 +90,8 @@ def origins(files: Files, directory: Path) -> Iterator[Origins]:
         SERVER.format(port=ports[name], listen="ssl" if tls else "", tls=tls, directory=directory)
         for name, tls in settings.items()
     )
-    config = directory / "nginx.conf"
-    user = "user root;" if os.getuid() == 0 else ""
-    config.write_text(NGINX.format(directory=directory, servers=servers, user=user))
-    process = subprocess.Popen([program, "-c", str(config), "-p", str(directory)], stderr=subprocess.PIPE)
-    try:
-        wait_until(lambda: accepts(ports["plain"]) or process.poll() is not None, 10, "the start of nginx")
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+    with running_nginx(directory, http_block(HTTP + servers), *ports.values()):
         yield Origins(ports, directory / "www")
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def _certificate(path: Path) -> str:
@@ -128,27 +106,10 @@ def proxy(directory: Path, text: str, reactor: str = "") -> Iterator[Running]:
     """
     port = free_port()
     directory.mkdir(exist_ok=True)
-    config = directory / "pipe.toml"
-    config.write_text(text.replace("PORT", str(port)))
-    command = [*TWISTD, f"--reactor={reactor}", "--pidfile=", "-n", "pipe"] if reactor else COMMAND
-    log_file = directory / "pipe.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--config", str(config)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-        )
-    running = Running(process, port, log_file)
-    try:
-        wait_until(lambda: "listening on" in running.log or process.poll() is not None, 20, "listening")
-        assert process.poll() is None, running.log
+    with configured(directory, text.replace("PORT", str(port)), port, reactor) as running:
         yield running
-        assert process.poll() is None, running.log
+        assert running.process.poll() is None, running.log
         assert "Traceback" not in running.log, running.log
-    finally:
-        running.stop()
 
 
 def curl(files: Files, port: int, name: str, path: str = "/facts", *options: str) -> subprocess.CompletedProcess[bytes]:
