@@ -17,7 +17,6 @@ from http_clients import ScriptedOrigin
 from http_origin import content
 from http_proxy import HttpProxy, http_proxy
 from programs import peer
-from programs import peer
 from twisted.internet.threads import deferToThread
 
 SIZE = 48 * MIB
