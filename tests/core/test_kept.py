@@ -110,6 +110,18 @@ class TooMuchTests(SynchronousTestCase):
         self.assertEqual(script.pipe.disk.room, 16)
         self.assert_ordinary(script)
 
+    def test_its_place_on_disk_is_taken_until_all_of_it_was_sent(self) -> None:
+        """As that of every file: nothing of it can be given back before."""
+        quota = SpillQuota(100)
+        script = kept(file=16, quota=quota).feed(ALPHABET)
+        script.run()
+        script.pipe.did_connect()
+        script.room = 10
+        script.run()
+        self.assertEqual((script.pipe.disk.outstanding, quota.used), (6, 16))
+        script.take().run()
+        self.assertEqual((script.pipe.disk.outstanding, quota.used, script.flows), (0, 0, "open -> open"))
+
     def test_no_file(self) -> None:
         self.assert_ordinary(kept(file=0).feed(ALPHABET).end())
 

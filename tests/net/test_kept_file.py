@@ -150,6 +150,13 @@ class OrdinaryTests(KeptCase):
     def test_too_large(self) -> None:
         self.assert_ordinary(attrs.evolve(DISK, max_temp_file_size=1000))
 
+    def test_its_file_is_closed_when_all_of_it_was_sent(self) -> None:
+        pipe = self.kept(attrs.evolve(DISK, max_temp_file_size=1000))
+        pipe.write(DATA)
+        pipe.deliver_to(MemoryTransport())
+        self.assertEqual((pipe.ended, self.spill.quota.used, fds_in(self.directory)), (False, 0, []))
+        pipe.abandon(Cancelled("enough"))
+
     def test_no_file(self) -> None:
         self.assert_ordinary(NO_SPILL)
 

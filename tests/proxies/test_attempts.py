@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxies.http_case import LIMITS, HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import parsed, request, response
-from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.errors import BadConfiguration, DiskFailed
+from twisted_pipe.net.spiller import Spiller
 from twisted_pipe.proxies import upstream_side
 from twisted_pipe.proxies.next_upstream import NextUpstream, Setback
 from twisted_pipe.upstream.peer import PeerState
@@ -270,6 +273,35 @@ class LargeBodyRules(AttemptCase):
         client.break_off()
         self.settle()
         self.assertEqual((self.spill.fds, self.spill.quota.used), ([], 0))
+
+    def test_its_file_cannot_be_read(self) -> None:
+        """That is no server's fault, and no other one would get it, either."""
+        self.assert_unreadable(self.put)
+
+    def test_nor_what_was_spilled_of_one_that_is_not_kept(self) -> None:
+        self.assert_unreadable(request("POST", "/", body=b"x" * 100_000))
+
+    def assert_unreadable(self, asked: bytes) -> None:
+        def fail(*arguments: object) -> int:
+            raise DiskFailed(os.strerror(errno.EIO))
+
+        self.patch(Spiller, "send", fail)
+        self.start()
+        client = self.client()
+        client.says(asked)
+        self.origin("one:80")
+        self.assertEqual(parsed(client.gets()).status, "500 Internal Server Error")
+        self.assertRegex(self.complaints()[0], "^disk: .*Input/output error")
+        self.assertEqual(self.states(), [PeerState.UP] * 3)
+        self.assertEqual((self.spill.fds, self.spill.quota.used), ([], 0))
+
+    def test_responses_that_are_not_buffered(self) -> None:
+        """That says nothing of requests."""
+        client, origin = self.ask(
+            self.put, limits=attrs.evolve(LIMITS, buffering=False), request_limits=attrs.evolve(LIMITS, buffering=False)
+        )
+        origin.close()
+        self.assert_next(client, self.put)
 
     def test_one_that_must_not_be_sent_twice_is_not_kept(self) -> None:
         client, origin = self.ask(request("POST", "/", body=b"x" * 1500))

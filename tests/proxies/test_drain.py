@@ -336,6 +336,28 @@ class IgnoredSocketTests(IgnoredRules, SocketCase):
         client.break_off()
         self.assert_received(origin)
 
+    def test_a_request_that_is_sent_in_the_turn_that_finds_the_client_gone(self) -> None:
+        """The origin's kernel has not taken all of it, and nobody is there who could send the rest."""
+        self.settings = attrs.evolve(self.settings, request_body_buffer_size=10_000_000, client_max_body_size=0)
+        origin = self.served()
+        client = self.client()
+        post = request("POST", "/", body=os.urandom(8_000_000))
+        client.says(post[:-1])
+        client.peer.write(post[-1:])
+        client.break_off()
+        origin.gets()
+        self.assertTrue(origin.reset)
+        self.assert_idle(0, clients=0)
+
+    def served(self) -> Any:
+        """The origin, with a connection that can be used again."""
+        client, origin = self.both()
+        origin.says(response(b"hi"))
+        self.assertEqual(client.gets(), response(b"hi"))
+        client.close()
+        self.assert_idle(1, clients=0)
+        return origin
+
     def test_a_slow_client_of_a_relay(self) -> None:
         """It goes when a pipe has taken over."""
         self.start()

@@ -97,6 +97,12 @@ class DiskRange:
         """How many bytes may be added in one piece at C{write_offset}."""
         return min(self.limit - self.outstanding, self.piece - self.write_offset % self.piece, self.quota.room)
 
+    def keep_no_more(self) -> None:
+        """What is there is a spill like any other from here on: its place is given back when all of it was taken."""
+        before = self._occupied
+        self.keep = False
+        self.quota.used += self._occupied - before
+
     def reserve(self, count: int) -> None:
         """A write of C{count} bytes has begun; L{added} or L{release} ends it."""
         self.reserved = count

@@ -70,7 +70,8 @@ class Drain:
         """Not called, either."""
 
     def upstream_took(self, connection: UpstreamConnection, rest: bytes) -> None:
-        """Not called: the request was sent."""
+        """The client was lost in the turn that sends the request, and the server has a part of it only: nothing can follow that."""
+        self._give_up()
 
     def upstream_lost(self, why: str) -> None:
         """The server broke off; nobody else is there to be told."""

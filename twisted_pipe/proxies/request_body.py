@@ -269,7 +269,12 @@ class RequestBody:
 
     def _sending_done(self, outcome: PipeOutcome) -> None:
         self._sending = None
-        self._sent(outcome.error)
+        error = outcome.error
+        # without a connection it is only that one's end: its closed socket is a bad descriptor, too
+        if error is not None and error.side is Side.DISK and self._exchange.connection_up is not None:
+            self._exchange.body_failed(500, error.describe("client", "upstream"), error.side)
+        else:
+            self._sent(error)
 
     def _pipe_done(self, outcome: PipeOutcome) -> None:
         self._exchange.bytes_spilled += outcome.bytes_spilled
@@ -284,7 +289,7 @@ class RequestBody:
             self._sent(error)
         elif self._decoder is not None and self._decoder.too_large:
             self._exchange.body_failed(413, f"client: {error}")
-        elif error.side is Side.FILTER:
+        elif error.side in (Side.FILTER, Side.DISK):
             self._exchange.body_failed(500, error.describe("client", "upstream"), error.side)
         elif isinstance(error, TimedOut):
             self._exchange.body_failed(408, error.describe("client", "upstream"))
@@ -323,6 +328,8 @@ def _request_limits(settings: HttpSettings, body_timeout: float) -> PipeLimits:
         limits,
         read_timeout=body_timeout,
         send_timeout=settings.send_timeout,
+        # whether responses are read ahead of slow clients says nothing of requests
+        buffering=limits.buffering or settings.request_buffering,
         # what is streamed waits for its server in the client's hands, not on our disk
         max_temp_file_size=limits.max_temp_file_size if settings.request_buffering else 0,
     )
