@@ -29,6 +29,14 @@ class OnlyLose:
         self.ends.append("lose")
 
 
+class ConsumerTests(SynchronousTestCase):
+    def test_it_cannot_be_closed(self) -> None:
+        """A mere consumer; no harm is done."""
+        half_close(object())
+        abort(object())
+        abort_when_sent(object(), Clock(), 60)
+
+
 class HalfCloseTests(SynchronousTestCase):
     def test_tcp(self) -> None:
         transport = MemoryTransport()

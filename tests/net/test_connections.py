@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.fakes import Peer, Recorder
+from tests.net.fakes import MemoryTransport, Peer, Recorder
 from tests.net.loopback import Loopback
 from tests.net.test_edge import Owner
+from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.connections import IDLE, NoRoom
+from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.port import REST
 
 
@@ -186,6 +189,41 @@ class BareSocketTests(RoomCase):
         self.addCleanup(bare.close)
         self.full()
         self.assertRaises(NoRoom, self.connections.make)
+
+
+class PipeTests(RoomCase):
+    """What a pipe moves past the event loop is no idleness: it writes when bytes come, and reads when there is room."""
+
+    limits = PipeLimits(buffers=4, buffer_size=100, read_timeout=0, send_timeout=0, max_temp_file_size=0)
+
+    def pipe(self, upstream: Any, downstream: Any) -> EventPipe:
+        pipe = EventPipe(upstream, downstream, limits=self.limits, clock=self.engine.reactor)
+        self.addCleanup(pipe.done.cancel)
+        return pipe
+
+    def assert_idle_after(self, work: Callable[[], object]) -> None:
+        """While C{work} is done again and again there is nobody idle; then there is."""
+        for _ in range(6):
+            self.wait(IDLE / 2)
+            work()
+        self.full()
+        self.assertRaises(NoRoom, self.connections.make)
+        self.wait()
+        self.connections.make()
+        self.engine.settle()
+        self.assertEqual(self.lost(), [0])
+
+    def test_a_client_that_is_sent_to(self) -> None:
+        self.client()
+        pipe = self.pipe(MemoryTransport(), self.protocols[0].transport)
+        self.assert_idle_after(lambda: pipe.write(b"x"))
+
+    def test_a_client_that_is_read_from(self) -> None:
+        client, downstream = self.client(), MemoryTransport(room=1)
+        self.pipe(self.protocols[0].transport, downstream)
+        client.write(bytes(10_000))
+        self.engine.settle()
+        self.assert_idle_after(downstream.take)
 
 
 class NoRoomTests(RoomCase):

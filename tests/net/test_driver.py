@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.net.fakes import (
@@ -45,6 +46,23 @@ from twisted_pipe.net.live import live_pipes
 from twisted_pipe.net.spillfile import SpillDirectory
 
 NO_SPILL = attrs.evolve(SMALL, max_temp_file_size=0)
+
+
+@implementer(IConsumer)
+class OnlyConsumer:
+    """No transport. @ivar told: what it was, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self.told.append("register")
+
+    def write(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def unregisterProducer(self) -> None:
+        self.told.append("unregister")
 
 
 class MemoryCase(PipeCase):
@@ -987,6 +1005,25 @@ class EndingTests(MemoryCase):
             self.assertEqual(self.outcome(pipe).clean, end == "clean")
             self.assertEqual((self.downstream.ends, self.upstream.calls.count("stop")), ([], 0), end)
             self.assertIsNone(self.downstream.producer)
+
+    def test_a_downstream_that_is_no_transport(self) -> None:
+        """A consumer has no other end than that its producer is unregistered; the pipe's outcome tells which it was."""
+        for end in ("clean", "upstream", "downstream", "cancel"):
+            consumer = OnlyConsumer()
+            self.upstream = MemoryTransport()
+            self.downstream = consumer  # type: ignore[assignment]
+            pipe = self.start()
+            pipe.write(b"all of it")
+            {
+                "clean": pipe.upstream_ended,
+                "upstream": lambda pipe=pipe: pipe.upstream_lost(Failure(ConnectionLost())),
+                "downstream": pipe.stopProducing,
+                "cancel": pipe.done.cancel,
+            }[end]()
+            self.assertEqual(self.outcome(pipe).clean, end == "clean")
+            self.assertTrue(pipe.received.called)
+            self.assertEqual(consumer.told, ["register", b"all of it", "unregister"], end)
+            self.assertEqual(self.upstream.calls.count("stop"), int(end != "clean"))
 
     def test_a_clean_loss_of_the_upstream(self) -> None:
         pipe = self.start()

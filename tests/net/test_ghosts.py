@@ -7,19 +7,23 @@ A stock reactor finds a descriptor by its number; here a tag says whose registra
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.fakes import Reader, Recorder
+from tests.net.fakes import Reader, Recorder, open_fds, os_error, raising
 from tests.net.loopback import Loopback
+from twisted_pipe.net import loop
+from twisted_pipe.net.epoll import Epoll
 
 
 class GhostCase(SynchronousTestCase):
@@ -171,6 +175,79 @@ class DuplicateTests(GhostCase):
         self.ours.removeReader(reader)
         self.engine.turn(10)
         self.assertEqual(select.select([self.ours.loop._epoll._fd], [], [], 0.0)[0], [])
+
+    def test_no_descriptor_is_free_for_another_epoll_instance(self) -> None:
+        """The ghost stays for now, with one line in the log; nobody else's event is lost."""
+        transport, peer = self.engine.connect()
+        self.engine.settle()
+        with self.assert_haunted(raising(errno.EMFILE)) as lines:
+            for _ in range(20):
+                peer.write(b"x")
+                self.engine.turn()
+        self.assertEqual(transport.protocol.data, b"x" * 20)
+        (line,) = lines
+        self.assertTrue(line.startswith("the loop spins: "), line)
+        self.assertTrue(line.endswith(f"no other epoll instance can be made: {os.strerror(errno.EMFILE)}"), line)
+
+    def test_no_memory_for_another_registration(self) -> None:
+        """All are watched by the new instance, or the old one stays."""
+        transport, peer = self.engine.connect()
+        self.engine.settle()
+
+        class Full(Epoll):
+            def add(self, fd: int, events: int, tag: int) -> None:
+                if fd == transport.fileno():
+                    raise os_error(errno.ENOSPC)
+                Epoll.add(self, fd, events, tag)
+
+        with self.assert_haunted(Full) as lines:
+            numbers = open_fds()
+            for _ in range(20):
+                peer.write(b"x")
+                self.engine.turn()
+            self.assertEqual(open_fds(), numbers)
+        self.assertEqual((transport.protocol.data, len(lines)), (b"x" * 20, 1))
+
+    @contextlib.contextmanager
+    def assert_haunted(self, make: Any) -> Iterator[list[str]]:
+        """There is a ghost, and no way to be rid of it as long as C{make} makes epoll instances; gives what was logged."""
+        reader, _ = self.haunt(self.ours)
+        self.ours.removeReader(reader)
+        lines: list[str] = []
+        patch = self.patch(loop, "Epoll", make)
+        with capturedLogs() as logs:
+            yield lines
+        patch.restore()
+        lines += [str(formatEvent(event)) for event in logs]
+        self.assertEqual(self.engine.statistics.rebuilds, 0)
+        self.engine.turn(5)
+        self.assertEqual(self.engine.statistics.rebuilds, 1)
+        self.assertEqual(self.engine.settle(), 0)
+
+    def test_one_who_is_told_that_he_lost_his_descriptor_closes_others(self) -> None:
+        """Those are not registered again, and what he opens is."""
+        ours, peer = self.engine.pair()
+        victim = Reader(ours)
+        self.ours.addReader(victim)
+        others = [self.engine.connect() for _ in range(2)]
+        self.engine.settle()
+        newcomers: list[Any] = []
+
+        def lost(reason: Failure) -> None:
+            others[0][0].connectionLost(reason)
+            newcomers.append(self.engine.connect())
+
+        victim.connectionLost = lost  # type: ignore[method-assign]
+        reader, _ = self.haunt(self.ours)
+        self.ours.removeReader(reader)
+        ours.close()
+        victim.number = -1
+        self.engine.turn(10)
+        self.assertEqual(self.engine.statistics.rebuilds, 1)
+        for transport, peer in [others[1], *newcomers]:
+            peer.write(b"x")
+            self.engine.settle()
+            self.assertEqual(transport.protocol.data, b"x")
 
     def test_the_number_is_reused(self) -> None:
         """Both have events under one number; each goes where it belongs."""
@@ -359,6 +436,63 @@ class RegularFileTests(GhostCase):
         reactor.removeReader(reader)
         os.close(number)
         return found
+
+    def become_a_file(self, number: int) -> None:
+        """Behind the reactor's back. The kernel answers EPERM from then on to whatever is asked about it."""
+        with open(__file__, "rb") as file:
+            os.dup2(file.fileno(), number)
+
+    def registered(self, *sides: str) -> Reader:
+        """A selectable whose descriptor has become a regular file since."""
+        ours, _ = self.engine.pair()
+        reader = Reader(ours)
+        for side in sides:
+            getattr(self.ours, f"add{side}")(reader)
+        self.become_a_file(reader.number)
+        return reader
+
+    def test_a_number_that_became_a_file_is_removed(self) -> None:
+        before = self.engine.statistics.registered
+        for sides in (("Reader",), ("Writer",), ("Reader", "Writer"), ("Writer", "Reader")):
+            reader = self.registered(*sides)
+            for side in sides:
+                getattr(self.ours, f"remove{side}")(reader)
+            self.assertEqual((self.engine.statistics.registered, self.ours.loop.foreign), (before, 0))
+
+    def test_a_number_that_became_a_file_is_used_as_one(self) -> None:
+        """By the same selectable or by another one: it is polled, and nothing is left of the socket."""
+        before = self.engine.statistics.registered
+        for side, same in (("Reader", True), ("Writer", True), ("Reader", False), ("Writer", False)):
+            old = self.registered(side)
+            new = old if same else Reader(old.number)
+            self.ours.addWriter(new)
+            self.ours.addReader(new)
+            self.assertEqual((self.engine.statistics.registered, self.ours.loop.foreign), (before, 0))
+            self.assertNotIn(old.number, self.ours._by_fd)
+            self.ours.removeReader(new)
+            self.ours.removeWriter(new)
+            getattr(self.ours, f"remove{side}")(old)
+            self.assertEqual(self.engine.settle(), 0)
+
+    def test_a_number_that_became_a_file_hurts_nobody_when_the_epoll_instance_is_replaced(self) -> None:
+        first, first_peer = self.engine.connect()
+        reader = self.registered("Reader")
+        second, second_peer = self.engine.connect()
+        out, into = self.pipe()
+        ghost = Reader(out)
+        self.ours.addReader(ghost)
+        duplicate = os.dup(out)
+        self.addCleanup(self.close, duplicate, into)
+        os.close(out)
+        os.write(into, b"boo")
+        self.ours.removeReader(ghost)
+        self.engine.turn(5)
+        self.assertEqual(self.engine.statistics.rebuilds, 1)
+        for transport, peer in ((first, first_peer), (second, second_peer)):
+            peer.write(b"x")
+            self.engine.settle()
+            self.assertEqual(transport.protocol.data, b"x")
+        self.ours.removeReader(reader)
 
     def test_stock_does_not_rest(self) -> None:
         self.stock.seconds = self.engine.clock.seconds

@@ -282,6 +282,33 @@ class FDSetTests(ReactorCase):
         self.engine.turn()
         self.assertEqual(woken, [1])
 
+    def test_selectables_that_cannot_be_hashed(self) -> None:
+        """They are told apart by what they are, not by what they equal."""
+
+        class Equal(Reader):
+            __hash__ = None  # type: ignore[assignment]
+
+            def __eq__(self, other: object) -> bool:
+                return True
+
+        peers, readers = [], []
+        for _ in range(3):
+            ours, peer = self.engine.pair()
+            peers.append(peer)
+            readers.append(Equal(ours))
+            self.reactor.addReader(readers[-1])
+        self.reactor.addWriter(readers[0])
+        writer = Equal(self.engine.pair()[0])
+        self.reactor.addWriter(writer)
+        for number, peer in enumerate(peers):
+            peer.write(b"%d" % number)
+        self.engine.turn()
+        self.assertEqual([reader.data for reader in readers], [b"0", b"1", b"2"])
+        self.assertEqual(readers[0].calls, ["read", "write"])
+        self.reactor.removeReader(readers[1])
+        self.reactor.disconnectAll()
+        self.assertEqual([len(each.lost) for each in (*readers, writer)], [1, 0, 1, 1])
+
     def test_disconnect_all(self) -> None:
         """Everybody is told, the paused and the idle, too, and once."""
         reader, _ = self.reader()

@@ -255,7 +255,7 @@ class NotStoredTests(StoreCase):
 class SocketTests(PipeCase):
     """Between sockets, by sendfile."""
 
-    limits = PipeLimits(buffers=4, buffer_size=4 * KIB, read_timeout=0, send_timeout=0)
+    limits = PipeLimits(buffers=4, buffer_size=4 * KIB, read_timeout=0, send_timeout=60)
 
     def setUp(self) -> None:
         PipeCase.setUp(self)
@@ -314,3 +314,48 @@ class SocketTests(PipeCase):
         self.engine.settle()
         self.assertFalse(self.outcome(self.pipe_).clean)
         self.assertEqual((self.told, os.listdir(self.directory)), ([], []))
+
+    def test_a_client_that_is_closed_after_it_was_given_up(self) -> None:
+        """It is not the upstream that ends then."""
+        data = os.urandom(500_000)
+        self.deliver(data[:250_000], reading=False)
+        self.engine.advance(61, 1)
+        self.client.close()
+        self.engine.settle()
+        self.assertTrue(self.down.disconnected)
+        self.assert_running(self.pipe_)
+        self.deliver(data[250_000:], reading=False)
+        self.server.half_close()
+        self.engine.settle()
+        self.assertEqual(errors_of(self.outcome(self.pipe_)), ("downstream", "send timeout of 60 s expired"))
+        self.assert_stored(data)
+
+    def test_and_the_upstream_is_closed_by_its_owner_after_that(self) -> None:
+        self.deliver(bytes(250_000), reading=False)
+        self.engine.advance(61, 1)
+        self.client.close()
+        self.engine.settle()
+        self.up.abortConnection()
+        self.engine.settle()
+        self.assertFalse(self.outcome(self.pipe_).clean)
+        self.assertEqual((self.told, os.listdir(self.directory)), ([], []))
+
+
+class PushedTests(StoreCase):
+    """From an upstream that pushes to a socket."""
+
+    def test_a_part_is_not_the_whole_when_a_client_that_was_given_up_is_closed(self) -> None:
+        engine = Engine(self)
+        down, client = engine.connect(Recorder(), 8192)
+        self.clock, self.downstream = engine.reactor, down
+        pipe = self.store(limits=attrs.evolve(DISK, max_temp_file_size=1 << 20, send_timeout=60))
+        for _ in range(100):
+            pipe.write(DATA)
+        engine.advance(61, 1)
+        client.half_close()
+        engine.settle()
+        self.assertTrue(down.disconnected)
+        self.assert_running(pipe)
+        pipe.write(DATA)
+        pipe.upstream_ended()
+        self.assert_stored(DATA * 101)

@@ -74,6 +74,26 @@ class ReadTests(TimeoutCase):
         self.advance(100)
         self.assert_running(pipe)
 
+    def test_not_while_its_bytes_wait_for_their_turn(self) -> None:
+        """The client takes as much as it may in each turn, of a file that had been full."""
+        engine = Engine(self)
+        self.clock = engine.reactor
+        self.downstream.room = 1
+        pipe = self.start(limits=PipeLimits(max_temp_file_size=8 << 20, read_timeout=3, send_timeout=0))
+        pipe.write(bytes(16 << 20))
+        engine.settle()
+        self.assertEqual(pipe.disk_bytes, 8 << 20)
+        self.downstream.room = 1 << 30
+        received = pipe.bytes_in
+        self.downstream.take()
+        for _ in range(6):
+            engine.clock.advance(1)
+            engine.turn()
+            self.assertEqual(pipe.bytes_in, received)
+        pipe.upstream_ended()
+        engine.settle()
+        self.assertTrue(self.outcome(pipe).clean)
+
     def test_not_while_a_filter_is_waited_for(self) -> None:
         pipe = self.start([gated(Deferred())], self.limited(read_timeout=10))
         pipe.write(b"x")
@@ -350,6 +370,29 @@ class SocketTests(PipeCase):
         self.assert_running(pipe)
         self.engine.advance(2, 1)
         self.assertEqual(errors_of(self.outcome(pipe)), ("upstream", "read timeout of 10 s expired"))
+
+    def test_read_when_the_fast_path_found_what_was_there_before(self) -> None:
+        """It reads that, and the pipe has no turn of its own after it."""
+        self.up.pauseProducing()
+        self.server.write(b"x")
+        self.engine.settle()
+        pipe = self.start(read_timeout=10)
+        self.engine.advance(5, 1)
+        self.assertEqual((self.client.read(), pipe._relay.moved), (b"x", 1))
+        self.server.write(b"y")
+        self.engine.advance(9, 1)
+        self.assert_running(pipe)
+        self.engine.advance(2, 1)
+        self.assertEqual(errors_of(self.outcome(pipe)), ("upstream", "read timeout of 10 s expired"))
+
+    def test_no_read_timeout_of_a_source_that_the_fast_path_does_not_read(self) -> None:
+        """It waits for the client."""
+        pipe = self.start(read_timeout=10)
+        for _ in range(20):
+            self.server.write(bytes(1 << 16))
+            self.engine.advance(1, 0.5)
+        self.engine.advance(60, 1)
+        self.assert_running(pipe)
 
     def test_total(self) -> None:
         pipe = self.start(total_timeout=30)

@@ -47,7 +47,7 @@ def half_close(transport: Any) -> None:
     if can_half_close(transport):
         transport.loseWriteConnection()
     else:
-        transport.loseConnection()
+        _close(transport)
 
 
 def abort(transport: Any) -> None:
@@ -55,7 +55,7 @@ def abort(transport: Any) -> None:
     if getattr(transport, "abortConnection", None) is not None:
         transport.abortConnection()
     else:
-        transport.loseConnection()
+        _close(transport)
 
 
 def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
@@ -91,6 +91,12 @@ def close_when_sent(transport: Any, clock: Any, patience: float) -> None:
     if edge is not None and (_ask(edge, termios.FIONREAD) or _has_to_send(edge)):
         _Farewell(transport, edge, clock, patience, transport.loseConnection).look()
     else:
+        transport.loseConnection()
+
+
+def _close(transport: Any) -> None:
+    """A mere C{IConsumer} has no end but C{unregisterProducer}, which it has been told."""
+    if getattr(transport, "loseConnection", None) is not None:
         transport.loseConnection()
 
 

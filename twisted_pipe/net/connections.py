@@ -2,8 +2,8 @@
 How many connections there may be at once.
 
 Before a listener accepts one more than that, the oldest idle ones are closed, a few at a time; only if nobody is idle does the
-listener rest (L{twisted_pipe.net.port}). Idle is a connection that was accepted, has had no event for a second and has
-nothing to send.
+listener rest (L{twisted_pipe.net.port}). Idle is a connection that was accepted, for which nothing has happened and no byte
+has moved for a second, and that has nothing to send.
 
 Source: nginx C{worker_connections} and C{ngx_drain_connections()}.
 """
@@ -73,7 +73,7 @@ def _last_active(edge: Any) -> float:
     if not (transport.connected and getattr(transport, "accepted", False)) or edge.writing or edge.posted:
         return float("inf")
     active: float = edge.active
-    for relay in (edge.relay, edge.feeder):
-        if relay is not None:
-            active = max(active, relay.last_progress)
+    for mover in (edge.relay, edge.feeder, edge.reader, edge.writer):
+        # who moves nothing, as most owners of a half, has no such time
+        active = max(active, getattr(mover, "last_progress", active))
     return active

@@ -86,7 +86,8 @@ class EventPipe:
     fires and the owner calls L{deliver_to}. No C{send_timeout} runs before. If the upstream fails before, the pipe ends.
 
     At a clean end the downstream is half-closed. A pipe that breaks aborts the downstream (after it has delivered what was
-    received, if the upstream is to blame) and stops the upstream. With C{keep_open} it does neither: the owner closes.
+    received, if the upstream is to blame) and stops the upstream. With C{keep_open} it does neither: the owner closes. A downstream
+    that is no transport is told C{unregisterProducer} however the pipe ends; L{done} tells how.
 
     @ivar done: fires with the L{PipeOutcome}, never fails. Cancelling it abandons the pipe.
     @ivar received: fires with None as soon as nothing more is read from the upstream, however long delivering takes: its
@@ -433,7 +434,7 @@ class EventPipe:
             return
         if self._pipe.downstream is Flow.OPEN and not getattr(self._downstream, "connected", True):
             self._lose_downstream(reason.getErrorMessage())
-        else:
+        elif not getattr(self._upstream, "connected", True):  # else it is a downstream that had failed before
             self.upstream_lost(reason)
 
     def _lose_downstream(self, why: str) -> None:
@@ -504,13 +505,15 @@ class EventPipe:
         came, went = pipe.bytes_in - came, pipe.bytes_out - went
         if came or went:
             self._progress = now
-        waits_for_bytes = pipe.wants_read and not source.readable
+        passing = relay if relay is not None and pipe.wants_read and relay.possible else None
+        # what is there already the fast path reads at once, and this pipe may have no other turn after that
+        waits_for_bytes = pipe.wants_read and (passing is not None or not source.readable)
         waits_for_room = pipe.wants_write and not sink.writable
         self._timeouts.measure(now, waits_for_bytes, bool(came), waits_for_room, bool(went))
         source.settle(pipe.wants_read)
         sink.settle(pipe.wants_write)
-        if relay is not None and pipe.wants_read and relay.possible:
-            relay.take()
+        if passing is not None:
+            passing.take()
 
     def _tell_owner(self, pipe: Pipe, step: Step) -> None:
         """After a turn: what can be told before the end."""

@@ -37,11 +37,13 @@ from twisted_pipe.core.slots import NO_TAG, SLOT_MASK, Registration, SlotTable
 from twisted_pipe.net.epoll import Epoll
 from twisted_pipe.net.level import LevelRegistration
 
-__all__ = ["EventLoop", "LateSender", "LoopStatistics", "Socket"]
+__all__ = ["GONE", "EventLoop", "LateSender", "LoopStatistics", "Socket"]
+
+#: What the kernel says of a descriptor that was closed behind our back; C{EPERM}: its number is a regular file's now.
+GONE = (errno.ENOENT, errno.EBADF, errno.EPERM)
 
 _EDGE_EVENTS = IN | OUT | RDHUP | ET
 _PLAIN = IN | OUT  # a mask beyond this tells of an end
-_GONE = (errno.ENOENT, errno.EBADF)
 _LOG_CONTEXTS = 1024  # log contexts kept; more only cost making them anew
 _LOOK_EVERY = 1.0  # seconds between two looks for lost descriptors
 _GHOST_TAGS = 1024
@@ -180,6 +182,7 @@ class EventLoop:
         self._contexts: Any = None
         self._log_base: dict[Any, Any] | None = None
         self._ghosts: dict[int, int] = {}
+        self._haunted = False  # by ghosts that could not be got rid of, which was said
         self._posts = self._relayed = self._rebuilds = self._deepest = self._slow = 0
         self._earlier = (0, 0, 0)  # waits, events and control calls of epoll instances that were replaced
 
@@ -235,7 +238,7 @@ class EventLoop:
         """
         C{entry} wants other events now.
 
-        @raise OSError: the kernel's; C{ENOENT} or C{EBADF} when its descriptor was closed behind our back.
+        @raise OSError: the kernel's; one of L{GONE} when its descriptor was closed behind our back.
         """
         self._epoll.modify(entry.fd, entry.mask, entry.tag)
         if self.debug is not None:
@@ -246,7 +249,7 @@ class EventLoop:
         try:
             self._epoll.remove(entry.fd)
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in GONE:
                 raise
         self.table.give_back(entry)
         if self.debug is not None:
@@ -443,26 +446,53 @@ class EventLoop:
         self._ghosts[tag] = seen
 
     def _rebuild(self) -> None:
-        """Replace the epoll instance, without the ghosts."""
+        """
+        Replace the epoll instance, without the ghosts. If there is no room for another one, the old one stays for now, and with
+        it everybody's events.
+        """
         self._ghosts.clear()
+        lost: list[LevelRegistration] = []
+        try:
+            fresh = self._another_epoll(lost)
+        except OSError as error:
+            if not self._haunted:
+                self._haunted = True
+                _log.warn(
+                    "the loop spins: a descriptor that was closed reports events, and no other epoll instance can be made: {why}",
+                    why=error.strerror,
+                )
+            return
+        self._haunted = False
         self._rebuilds += 1
-        old = self._epoll
+        old, self._epoll = self._epoll, fresh
         waits, events, control_calls = self._earlier
         self._earlier = (waits + old.waits, events + old.events, control_calls + old.control_calls)
-        self._epoll = Epoll()
         old.close()
+        for entry in lost:
+            self.lost(entry)
+
+    def _another_epoll(self, lost: list[LevelRegistration]) -> Epoll:
+        """
+        An epoll instance with all registrations.
+
+        @param lost: gets those of foreign ones whose number may be somebody else's now.
+        @raise OSError: the kernel has no room for it.
+        """
+        fresh = Epoll()
         entry: Any
         for entry in self.table:
             level = isinstance(entry, LevelRegistration)
             if level and entry.foreign and entry.lost:
-                self.lost(entry)  # its number may be somebody else's now
+                lost.append(entry)
                 continue
             fd, mask = (entry.fd, entry.mask) if level else (entry.transport.fileno(), _EDGE_EVENTS)
             try:
-                self._epoll.add(fd, mask, entry.tag)
+                fresh.add(fd, mask, entry.tag)
             except OSError as error:
-                if error.errno not in (*_GONE, errno.EEXIST):
+                if error.errno not in (*GONE, errno.EEXIST):
+                    fresh.close()
                     raise
+        return fresh
 
     def close(self) -> None:
         """Close the epoll instance; a second call does nothing."""

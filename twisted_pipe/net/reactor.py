@@ -25,7 +25,7 @@ from twisted_pipe.core.slots import NO_TAG
 from twisted_pipe.net.connections import WorkerConnections
 from twisted_pipe.net.epoll import check_system
 from twisted_pipe.net.level import DESCRIPTOR_LOST, LevelRegistration
-from twisted_pipe.net.loop import EventLoop, LoopStatistics, edge_sockets
+from twisted_pipe.net.loop import GONE, EventLoop, LoopStatistics, edge_sockets
 from twisted_pipe.net.port import EdgePort, EdgeUnixPort
 from twisted_pipe.net.transport import EdgeConnector, EdgeServer, EdgeTransport, EdgeUnixConnector, EdgeUnixServer
 
@@ -36,7 +36,6 @@ _MANY_CANCELLED = 50  # as Twisted's: then cancelled calls are thrown out
 _LONGEST = 86400.0  # seconds of a wait; an int of milliseconds is what epoll_wait takes
 _FILES_EVERY = 0.01  # seconds
 _FILE_CALLS = 16
-_GONE = (errno.ENOENT, errno.EBADF)
 
 
 class _FilePolling(_ContinuousPolling):
@@ -51,6 +50,14 @@ class _FilePolling(_ContinuousPolling):
             self._loop = LoopingCall(self.iterate)
             self._loop.clock = self._reactor
             self._loop.start(_FILES_EVERY, now=False)
+
+    def removeReader(self, reader: Any) -> None:
+        if any(each is reader for each in self._readers):  # who cannot be hashed is none of them
+            _ContinuousPolling.removeReader(self, reader)
+
+    def removeWriter(self, writer: Any) -> None:
+        if any(each is writer for each in self._writers):
+            _ContinuousPolling.removeWriter(self, writer)
 
     def iterate(self) -> None:
         for _ in range(_FILE_CALLS):
@@ -152,24 +159,34 @@ class EpollETReactor(PosixReactorBase):
                 return registration
             except OSError as error:
                 setattr(registration, side, None)
-                if error.errno not in _GONE:
+                if error.errno not in GONE:
                     raise
         # Nobody has this number; or whoever had it lost its descriptor behind our back and will never see an event again.
         fresh = LevelRegistration(fd)
         fresh.exclusive = getattr(selectable, "shared", False)
-        fresh.foreign = not (isinstance(selectable, tcp.Port) or selectable in self._internalReaders)
+        fresh.foreign = not (isinstance(selectable, tcp.Port) or self._is_internal(selectable))
         setattr(fresh, side, selectable)
-        try:
-            self.loop.add(fresh, fd)
-        except OSError as error:
-            if error.errno == errno.EPERM:
-                return None
-            raise
-        self.loop.foreign += fresh.foreign
-        self._by_fd[fd] = fresh
+        watched = self._watch(fresh)
+        if watched:
+            self.loop.foreign += fresh.foreign
+            self._by_fd[fd] = fresh
         if registration is not None:
             self._replaced(registration)
-        return fresh
+        return fresh if watched else None
+
+    def _watch(self, registration: LevelRegistration) -> bool:
+        """Register it. Returns whether epoll can watch it."""
+        try:
+            self.loop.add(registration, registration.fd)
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                return False
+            raise
+        return True
+
+    def _is_internal(self, selectable: Any) -> bool:
+        """Whether it is one of the reactor's own, its waker."""
+        return any(each is selectable for each in self._internalReaders)
 
     def _replaced(self, registration: LevelRegistration) -> None:
         """Somebody else registers the number of C{registration}'s descriptor: who has lost it is told."""
@@ -205,9 +222,7 @@ class EpollETReactor(PosixReactorBase):
             try:
                 self.loop.modify(registration)
             except OSError as error:
-                if (
-                    error.errno not in _GONE
-                ):  # gone: it was closed before it was removed, which the kernel noticed first
+                if error.errno not in GONE:  # else it was closed before it was removed, which the kernel noticed first
                     raise
             return
         self.loop.foreign -= registration.foreign
@@ -224,8 +239,11 @@ class EpollETReactor(PosixReactorBase):
         return [entry.writer for entry in self._writers.values()] + edges + list(self._polling.getWriters())
 
     def removeAll(self) -> list[Any]:
-        polled = self._polling.getReaders() + self._polling.getWriters()
-        return list(dict.fromkeys(self._removeAll(self.getReaders(), self.getWriters()) + polled))
+        found = {id(each): each for each in self.getReaders() + self.getWriters() if not self._is_internal(each)}
+        for each in found.values():
+            self.removeReader(each)
+            self.removeWriter(each)
+        return list(found.values())
 
     def disconnectAll(self) -> None:
         """At shutdown: also connections that are paused, which nobody would tell otherwise."""
