@@ -270,6 +270,12 @@ class DecompressCase(FilterCase):
     def test_no_stream_at_all(self) -> None:
         self.assertEqual(self.fails(), "the stream is cut off: no end of data after 0 bytes")
 
+    def test_a_body_of_http_may_be_empty(self) -> None:
+        """Whatever its head says of its coding. What has begun has to end."""
+        self.context = FilterContext(request=object())
+        self.assertEqual(pieces_of(self.make(), []), [])
+        self.assertEqual(self.fails(self.stream(SHORT)[:1])[:21], "the stream is cut off")
+
     def test_damage(self) -> None:
         """Every bit in turn: what ends cleanly is what it was. Without a checksum there is only no other error."""
         stream = self.stream(SHORT * 3)

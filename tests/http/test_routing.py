@@ -166,6 +166,14 @@ class BadRouteTests(SynchronousTestCase):
         for path in (b"/.", b"/a/..", b"/.well-known/", b"/.../a"):
             self.assertEqual(RouteTable(prefixes={path: 1}).find(path + b"x")[0], 1)
 
+    def test_a_path_is_given_as_it_is_when_decoded(self) -> None:
+        for routes in ("exact", "prefixes", "final_prefixes"):
+            for path, decoded in ((b"/my%20files/", "'/my files/'"), (b"/a%2Fb", "'/a/b'"), (b"/%e4", "'/\ufffd'")):
+                error = self.assertRaises(BadConfiguration, RouteTable, **{routes: {path: 1}})
+                self.assertEqual(error.expected, f"must be as it is when decoded: {decoded}")
+            for path in (b"/my files/", b"/%", b"/100%", b"/%2", b"/%zz", "/\xe9".encode()):
+                self.assertEqual(RouteTable(**{routes: {path: 1}}).find(path)[0], 1)
+
     def test_a_prefix_is_final_or_not(self) -> None:
         error = self.assertRaises(BadConfiguration, RouteTable, prefixes={b"/a": 1}, final_prefixes={b"/a": 2})
         self.assertEqual((error.name, error.value), ("prefix", b"/a"))

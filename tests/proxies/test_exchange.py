@@ -146,6 +146,22 @@ class RequestHeadRules(HttpCase):
         asked = self.asked(request("GET", "/old/a%2fb?c=%41"), routes=routes)
         self.assertEqual(asked, GET.replace(b"/ ", b"/new/a/b?c=%41 "))
 
+    def whole_server(self, **paths: bytes) -> bytes:
+        """What the origin gets for C{OPTIONS *}; C{paths} as those of a table of routes."""
+        ((kind, path),) = paths.items()
+
+        def routes(upstream: HttpUpstream, settings: HttpSettings) -> RouteTable[Route]:
+            route = Route(action=ProxyTo(upstream=upstream, uri=b"/new/"), settings=settings, prefix=path)
+            return RouteTable(**{kind: {path: route}})
+
+        return self.asked(request("OPTIONS", "*"), routes=routes)
+
+    def test_the_whole_server_has_no_other_uri(self) -> None:
+        self.assertEqual(self.whole_server(prefixes=b"/"), request("OPTIONS", "*"))
+
+    def test_but_for_a_route_of_its_own(self) -> None:
+        self.assertEqual(self.whole_server(exact=b"*"), request("OPTIONS", "/new/"))
+
 
 class ResponseHeadRules(HttpCase):
     def answered(self, answer: bytes, first: bytes = request(), **more: Any) -> bytes:
@@ -442,6 +458,13 @@ class AnswerRules(HttpCase):
         got = self.answered(Answer(status=204))
         self.assertEqual(got, b"HTTP/1.1 204 No Content\r\nServer: twisted_pipe\r\n%b\r\n\r\n" % DATE)
 
+    def test_not_modified_has_neither_a_body_nor_its_type(self) -> None:
+        """A cache would take the type for that of what it keeps."""
+        got = self.answered(Answer(status=304))
+        self.assertEqual(got, b"HTTP/1.1 304 Not Modified\r\nServer: twisted_pipe\r\n%b\r\n\r\n" % DATE)
+        self.assert_idle(0)
+        self.assert_log('"GET / HTTP/1.1" 304 0 - - 0 -')
+
     def test_an_error(self) -> None:
         got = parsed(self.answered(Answer(status=403)))
         self.assertEqual(got.status, "403 Forbidden")
@@ -499,6 +522,24 @@ class ErrorPageRules(HttpCase):
         self.assertEqual((got.status, got.body), ("503 Service Unavailable", b"sorry"))
         self.assertIn(b"Content-Type: text/plain", got.fields)
         self.assertRegex(self.journal.lines[0], '^"POST / HTTP/1.1" 503 5 origin:80 - 0 ')
+
+    def test_one_that_becomes_a_status_without_a_body_has_none(self) -> None:
+        pages = {404: ErrorPage(body=b"hello", status=204), 410: ErrorPage(body=b"hello", status=304)}
+        client, origin = self.both(error_pages=pages, intercept_errors=True)
+        for asked, got in (("404 Not Found", b"204 No Content"), ("410 Gone", b"304 Not Modified")):
+            origin.says(response(b"hm", status=asked))
+            self.assertEqual(client.gets(), b"HTTP/1.1 %b\r\nServer: twisted_pipe\r\n%b\r\n\r\n" % (got, DATE))
+            self.assert_idle(0)
+            client.says(request())
+            origin = self.origin()
+        origin.says(response(b"hi"))
+
+    def test_nor_has_one_for_such_a_status(self) -> None:
+        pages = {304: ErrorPage(body=b"hello")}
+        client, origin = self.both(error_pages=pages, intercept_errors=True)
+        origin.says(response(status="304 Not Modified", length=False))
+        self.assertEqual(client.gets(), b"HTTP/1.1 304 Not Modified\r\nServer: twisted_pipe\r\n%b\r\n\r\n" % DATE)
+        self.assert_idle(0)
 
     def test_those_of_origins_are_theirs(self) -> None:
         client, origin = self.both(error_pages=self.pages)

@@ -221,6 +221,31 @@ class CompressionRules(CodingCase):
             head, got = self.answer(answered, response_filters=uses("gzip", "upper"))
             self.assertEqual((head.lines, got), ([THEIR_DATE, *(line.encode() for line in lines)], body))
 
+    def test_but_by_what_does_not_look_at_bytes(self) -> None:
+        """A part is as good for it as the whole: else a client could escape it by asking for a range."""
+        lines = (HTML, "Content-Range: bytes 0-2/3")
+        answered = response(b"abc", *lines, status="206 Partial Content")
+        head, body = self.answer(answered, response_filters=uses("gzip", "count", "upper"))
+        self.assertEqual((head.status, head.lines), (206, [THEIR_DATE, *(line.encode() for line in lines)]))
+        self.assertEqual(unchunked(body), (b"abc", b"\r\n"))
+        self.assertEqual([event["bytes"] for event in self.logged if "chunks" in event], [3])
+
+    def test_a_range_is_no_faster(self) -> None:
+        answered = response(TEXT, "Content-Range: bytes 0-2199/2200", status="206 Partial Content")
+        _, body = self.answer(answered, response_filters=uses("throttle:rate=1000"))
+        content, _end = unchunked(body)
+        self.assertLess(len(content), 200)
+        self.advance(3)
+        self.assertEqual(unchunked(body + self.client_line.gets()), (TEXT, b"\r\n"))
+
+    def test_what_codes_is_not_for_parts_whatever_else_it_says(self) -> None:
+        made = type("AnyCoder", (PipeFilter,), {"any_coding": True, "content_coding": "gzip"})
+        plugin = FilterPlugin("any", "", "tests.proxies.test_http_coding:Breaking")
+        used = FilterUse(factory=ConfiguredFilter(plugin, made), types=("*/*",))
+        answered = response(b"abc", "Content-Range: bytes 0-2/3", status="206 Partial Content")
+        head, body = self.answer(answered, response_filters=(used,))
+        self.assertEqual((head.get(b"content-encoding"), body), (None, b"abc"))
+
     def test_head_is_left_alone(self) -> None:
         asked = request("HEAD", "/", "Accept-Encoding: gzip")
         client, origin = self.both(asked, response_filters=uses("gzip"))
@@ -240,6 +265,15 @@ class CompressionRules(CodingCase):
         head, _body = self.answer(response(TEXT, HTML, *lines), response_filters=uses("gzip"))
         kept = [THEIR_DATE, HTML.encode(), b'ETag: W/"y"', b"Vary: Accept-Encoding", b"Content-Encoding: gzip"]
         self.assertEqual(head.lines, kept)
+
+    def test_nor_do_trailers_say_it(self) -> None:
+        """With the bytes as they were, they do."""
+        lines = b"Digest: a\r\nContent-Digest: b\r\nRepr-Digest: c\r\nETag: d\r\n"
+        answered = response(b"", HTML, "Transfer-Encoding: chunked", length=False) + chunks(b"a", trailers=lines)
+        _, body = self.answer(answered, response_filters=uses("upper"))
+        self.assertEqual(unchunked(body), (b"A", b"\r\n"))
+        _, body = self.answer(answered)
+        self.assertEqual(unchunked(body), (b"a", lines + b"\r\n"))
 
     def test_vary_is_said_once(self) -> None:
         for vary in ("Accept-Encoding", "Cookie, accept-encoding", "*"):
@@ -348,6 +382,16 @@ class ChainRules(CodingCase):
         head, body = self.answer(response(TEXT, HTML), response_filters=filters)
         self.assertEqual(head.get_list(b"content-encoding"), b"gzip")
         self.assertEqual(self.plain(body), TEXT.replace(b"Jack", b"Wendy"))
+
+    def test_what_is_empty_is_no_coded_stream_that_breaks_off(self) -> None:
+        """Servers say of redirects and errors what they say of pages."""
+        lines = (HTML, "Location: /there")
+        for coding, name in (("gzip", "gunzip"), ("br", "unbrotli"), ("zstd", "unzstd")):
+            answered = response(b"", *lines, f"Content-Encoding: {coding}", status="302 Found")
+            head, body = self.answer(answered, response_filters=uses(name))
+            self.assertEqual(head.lines, [THEIR_DATE, *(line.encode() for line in lines)])
+            self.assertEqual((head.status, unchunked(body)), (302, (b"", b"\r\n")))
+            self.assert_idle(1)
 
     def test_what_cannot_be_decompressed_is_not_searched(self) -> None:
         answered = response(b"Jack", HTML, "Content-Encoding: br")
@@ -511,6 +555,14 @@ class UploadRules(CodingCase):
         self.assertEqual(unchunked(got), (b"ABC", b"X: y\r\n\r\n"))
         origin.says(response(b"good"))
         self.assertEqual(client.gets(), response(b"good"))
+
+    def test_trailers_say_nothing_of_bytes_that_were_changed(self) -> None:
+        lines = b"Digest: a\r\nContent-Digest: b\r\nRepr-Digest: c\r\nETag: d\r\n"
+        asked = request("POST", "/", "Transfer-Encoding: chunked") + chunks(b"a", trailers=lines + b"X: y\r\n")
+        _client, origin = self.pair(asked, request_filters=uses("upper"))
+        got = origin.gets().partition(b"\r\n\r\n")[2]
+        self.assertEqual(unchunked(got), (b"A", b"X: y\r\n\r\n"))
+        origin.says(response())
 
     def test_a_large_one(self) -> None:
         body = b"abc" * 30_000

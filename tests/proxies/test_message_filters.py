@@ -190,6 +190,13 @@ class RequestRules(HttpCase):
         self.assertIn(b"Transfer-Encoding: chunked", head)
         self.assertEqual(unchunked(rest), (body.upper(), b"\r\n"))
 
+    def test_what_comes_behind_a_body_no_filter_has_seen(self) -> None:
+        """Else a client could say there what a filter takes from its head."""
+        first = request("POST", "/", "Transfer-Encoding: chunked") + chunks(LARGE, trailers=b"X-User: admin\r\n")
+        _client, origin = self.pair(first, **doing())
+        self.assertEqual(unchunked(origin.gets().partition(b"\r\n\r\n")[2]), (LARGE, b"\r\n"))
+        origin.says(response(b""))
+
     def test_a_small_body_passes_the_byte_filter_that_is_asked_for(self) -> None:
         self.check_filtered(b"abc")
 
@@ -298,6 +305,18 @@ class ReplyRules(HttpCase):
         got = self.answered(Reply(204))
         self.assertEqual((got.status, got.body), ("204 No Content", b""))
         self.assertFalse([field for field in got.fields if field.lower().startswith(b"content-")])
+
+    def test_an_error_whose_page_has_a_status_without_a_body_has_none(self) -> None:
+        one = Doing(lambda _: Reply(403))
+        seen = Doing()
+        self.start(message_filters=named(seen, one), error_pages={403: ErrorPage(body=b"hello", status=204)})
+        client = self.client()
+        client.says(request())
+        got = client.gets()
+        self.assertTrue(got.startswith(b"HTTP/1.1 204 No Content\r\n"))
+        self.assertTrue(got.endswith(b"\r\n\r\n"))
+        self.assertNotIn(b"Content-", got)
+        self.assertEqual([(each.status, each.body_length) for each in seen.responses], [(204, 0)])
 
     def test_a_body_is_neither_asked_for_nor_read(self) -> None:
         """A client that waits for 100 Continue is told by the answer that it need not send it."""

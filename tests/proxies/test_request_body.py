@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
-from tests.proxies.http_case import LIMITS, SETTINGS, SIZE, HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_case import LIMITS, SETTINGS, SIZE, HttpCase, MemoryCase, SocketCase, template
 from tests.proxies.http_messages import chunks, parsed, request, response, unchunked
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
-from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse
+from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse, HeadChanges
 
 #: How a body of each length goes: in memory, by a pipe, by a pipe and the disk.
 SIZES = (1, 999, 1000, 1001, 5000, 100_000)
@@ -152,6 +152,21 @@ class ChunkedRules(HttpCase):
             self.assertEqual(origin.gets(), request("POST", "/", body=b"abcdefghijklmnopqrst"))
             origin.says(response(b"hi"))
             self.assertEqual(client.gets(), response(b"hi"))
+        self.assert_idle(1)
+
+    def test_no_trailer_is_what_the_route_tells_the_server_itself(self) -> None:
+        """Nor what a server could take for it; a server may put trailers to the fields of the head (CVE-2013-5704)."""
+        told = HeadChanges(
+            set=((b"X-User", template("$remote_user")),),
+            add=((b"X-More", template("1")),),
+            remove=frozenset({b"x-debug"}),
+        )
+        trailers = b"x-user: admin\r\nX_User: admin\r\nX_Forwarded_For: 9\r\nX-More: 2\r\nX_DEBUG: 1\r\nX-Sum: 3\r\n"
+        client, origin = self.pair(CHUNKED + chunks(b"a" * 100_000, trailers=trailers), request_headers=told)
+        got = unchunked(origin.gets().partition(b"\r\n\r\n")[2])
+        self.assertEqual(got, (b"a" * 100_000, b"X-More: 2\r\nX-Sum: 3\r\n\r\n"))
+        origin.says(response(b"hi"))
+        self.assertEqual(client.gets(), response(b"hi"))
         self.assert_idle(1)
 
     def test_a_large_one_is_sent_in_chunks(self) -> None:

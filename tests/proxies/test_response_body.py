@@ -7,13 +7,14 @@ from typing import Any
 
 import attrs
 
-from tests.proxies.http_case import LIMITS, SIZE, HttpCase, MemoryCase, SocketCase
+from tests.proxies.http_case import LIMITS, SIZE, HttpCase, MemoryCase, SocketCase, template
 from tests.proxies.http_messages import THEIR_DATE, chunks, parsed, request, response, unchunked
 from tests.proxies.http_wires import Line
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
-from twisted_pipe.proxies import upstream_connection
-from twisted_pipe.proxies.http_settings import FilterUse
+from twisted_pipe.proxies import exchange, upstream_connection
+from twisted_pipe.proxies.http_settings import FilterUse, HeadChanges
 from twisted_pipe.proxies.moments import MOMENT
+from twisted_pipe.proxies.response_body import ResponseBody
 
 SIZES = (1, SIZE - 1, SIZE, SIZE + 1, 5 * SIZE, 100_000)
 
@@ -132,6 +133,16 @@ class FramingRules(HttpCase):
         origin.says(opened(CHUNKED) + chunks(b"abc", trailers=trailers))
         self.assertEqual(client.gets(), opened(CHUNKED) + b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n")
         self.assert_idle(1)
+
+    def test_but_for_those_that_the_route_changes(self) -> None:
+        """What is added is added to what there is."""
+        changes = HeadChanges(
+            set=((b"X-One", template("1")),), add=((b"X-Two", template("2")),), remove=frozenset({b"x-three"})
+        )
+        client, origin = self.both(response_headers=changes)
+        trailers = b"x-one: 4\r\nx-two: 4\r\nX-THREE: 4\r\nX_One: 4\r\n"
+        origin.says(opened(CHUNKED) + chunks(b"abc", trailers=trailers))
+        self.assertEqual(unchunked(parsed(client.gets()).body)[1], b"x-two: 4\r\nX_One: 4\r\n\r\n")
 
     def test_pipelined_large_ones(self) -> None:
         client, origin = self.both(request() * 3)
@@ -445,6 +456,32 @@ class OptionRules(HttpCase):
         self.assertEqual(client.gets(), response(b"hello"))
         self.assertIn("X-Accel-Limit-Rate", self.complaints()[0])
 
+    def test_a_rate_that_is_too_large_is_none(self) -> None:
+        client, origin = self.both()
+        for rate in ("5000000000g", "9" * 18 + "g"):
+            answer = response(b"hello", f"X-Accel-Limit-Rate: {rate}")
+            origin.says(answer[:-1])
+            origin.says(answer[-1:])
+            self.assertEqual(client.gets(), response(b"hello"))
+            self.assertIn("upstream: X-Accel-Limit-Rate", self.complaints().pop())
+            self.assert_idle(1)
+            client.says(request())
+            origin.gets()
+        origin.says(response(b""))
+
+    def test_what_is_said_of_buffers_counts_all_the_same(self) -> None:
+        client, origin = self.both(limits=attrs.evolve(LIMITS, limit_rate=1000))
+        answer = response(b"x" * 20_000, "X-Accel-Limit-Rate: 5000000000g", "X-Accel-Buffering: no")
+        origin.says(answer[:200])
+        origin.says(answer[200:])
+        got = client.gets()
+        self.advance(10)
+        got += client.gets()
+        self.assertLess(len(got), 15_000)
+        self.advance(12)
+        got += client.gets()
+        self.assertEqual(got, response(b"x" * 20_000))
+
     def test_a_rate_of_the_route(self) -> None:
         client, origin = self.both(limits=attrs.evolve(LIMITS, limit_rate=1000))
         origin.says(response(b"x" * 20_000)[:200])
@@ -456,6 +493,39 @@ class OptionRules(HttpCase):
         self.advance(12)
         got += client.gets()
         self.assertEqual(got, response(b"x" * 20_000))
+
+
+class MistakeRules(HttpCase):
+    """What raises where nobody is to blame ends the connection, and the server has its place back."""
+
+    def assert_mistaken(self, client: Any) -> None:
+        self.settle()
+        self.assertEqual(client.gets(), b"")
+        self.assertTrue(client.reset or client.ended)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.journal.lines), 1)
+        self.assert_idle(0, clients=0)
+
+    def test_when_a_body_is_begun(self) -> None:
+        client, origin = self.both()
+        self.patch(ResponseBody, "begin", lambda *_: 1 // 0)
+        origin.says(opened(CHUNKED) + b"1\r\n")
+        self.assert_mistaken(client)
+
+    def test_when_it_has_been_waited_for(self) -> None:
+        client, origin = self.both()
+        self.patch(ResponseBody, "begin", lambda *_: 1 // 0)
+        origin.says(response(b"abc")[:-1])
+        self.advance(3 * MOMENT)
+        self.assert_mistaken(client)
+
+    def test_when_a_head_is_changed(self) -> None:
+        """Which would be tried for a page of ours, too."""
+        changes = HeadChanges(set=((b"X", template("$status")),))
+        client, origin = self.both(response_headers=changes)
+        self.patch(exchange, "change_response", lambda *_: 1 // 0)
+        origin.says(response(b"", length=False, status="204 No Content"))
+        self.assert_mistaken(client)
 
 
 class Upper(PipeFilter):
@@ -590,6 +660,14 @@ class OptionSocketTests(OptionRules, SocketCase):
     pass
 
 
+class MistakeMemoryTests(MistakeRules, MemoryCase):
+    pass
+
+
+class MistakeSocketTests(MistakeRules, SocketCase):
+    pass
+
+
 class FilterMemoryTests(FilterRules, MemoryCase):
     pass
 
@@ -598,4 +676,4 @@ class FilterSocketTests(FilterRules, SocketCase):
     pass
 
 
-del FramingRules, BrokenRules, SurplusRules, SlowClientRules, OptionRules, FilterRules
+del FramingRules, BrokenRules, SurplusRules, SlowClientRules, OptionRules, FilterRules, MistakeRules

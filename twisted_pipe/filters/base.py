@@ -63,7 +63,7 @@ class PipeFilter:
         options that make no sense together. It raises C{BadConfiguration} with the option's bare name, and knows no context yet.
     @cvar content_coding: for bodies of HTTP: the coding that it produces, as C{Content-Encoding} names it; empty for none.
     @cvar decoded_coding: likewise the coding that it takes off.
-    @cvar any_coding: whether it is for bodies that are coded as well, because it does not look at what the bytes say.
+    @cvar any_coding: whether it is for coded bodies as well, and for parts, because it does not look at what the bytes say.
     @ivar context: where this filter stands.
     """
 

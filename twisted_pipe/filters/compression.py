@@ -120,7 +120,7 @@ class Decompress(PipeFilter):
     The base of the filters that decompress.
 
     A stream that is damaged, or cut off, is an error, and so is one without a byte (no format has that); nothing of it is taken
-    for its clean end.
+    for its clean end. Only a body of HTTP may be empty, whatever its coding is said to be.
     """
 
     _format: Format | None = attrs.field(default=None, init=False)
@@ -172,7 +172,8 @@ class Decompress(PipeFilter):
         return str(error).rpartition(": ")[2]
 
     def ended(self) -> FilterOutput:
-        if self._decoder is not None or not self._taken:
+        missing = not self._taken and self.context.request is None
+        if self._decoder is not None or missing:
             kind = f"{self._format.name} " if self._format else ""
             raise ValueError(f"the stream is cut off: no end of {kind}data after {self._taken} bytes")
         return ()

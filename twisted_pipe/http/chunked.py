@@ -186,7 +186,7 @@ class ChunkedDecoder:
             raise self._wrong(line)
         self._room -= len(line) + 2
         name = found[1]
-        if not _is_forbidden(name.lower()):
+        if not _is_forbidden(name.lower().replace(b"_", b"-")):
             if len(self.trailers) == _MOST_TRAILERS:
                 raise ValueError(f"there are more than {_MOST_TRAILERS} trailers")
             self.trailers.append((name, found[2].strip(b" \t")))
@@ -200,6 +200,7 @@ class ChunkedDecoder:
 
 
 def _is_forbidden(name: bytes) -> bool:
+    """C{name} in lower case, and with dashes for low lines: a server may take the one for the other (CGI, RFC 3875)."""
     return name in _FORBIDDEN or (name.startswith(_FORBIDDEN_BEGINNINGS) and name != _ALLOWED)
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, Union
+from urllib.parse import unquote
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.http.target import check_host
@@ -29,6 +30,7 @@ Found = tuple[Union[T, None], Union[Captures, None]]
 _NO_ROUTES: Mapping[bytes, Any] = MappingProxyType({})
 _NOTHING: Found[Any] = (None, None)
 _NOT_NORMAL = re.compile(rb"/\.{0,2}/")
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 
 
 class RouteTable(Generic[T]):
@@ -52,7 +54,8 @@ class RouteTable(Generic[T]):
         @param prefixes: by what a path begins with (C{location /path}).
         @param final_prefixes: likewise, and no regular expression is tried after them (C{location ^~ /path}).
         @param patterns: regular expression, whether case is ignored in it (C{location ~*}; else C{location ~}), value.
-        @raise BadConfiguration: a path can match nothing, a prefix or a regular expression is given twice, or one is bad.
+        @raise BadConfiguration: a path can match nothing, or is not decoded; a prefix or a regular expression is given twice, or
+            one is bad.
         """
         for path in exact:
             _check_path("exact", path, allowed=(b"*",))
@@ -214,6 +217,8 @@ def _check_path(name: str, path: bytes, allowed: tuple[bytes, ...] = ()) -> None
         raise BadConfiguration(name, path, "must begin with '/'")
     if _NOT_NORMAL.search(path):
         raise BadConfiguration(name, path, "must have no '//', '/./' or '/../': normal paths have none")
+    if _ESCAPE.search(path):
+        raise BadConfiguration(name, path, f"must be as it is when decoded: {unquote(path)!r}")
 
 
 def _compile_patterns(patterns: Sequence[tuple[str, bool, T]]) -> list[tuple[re.Pattern[bytes], T]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Union
 
-__all__ = ["FieldText", "Fields", "Headers", "alike", "field_line", "without_alike"]
+__all__ = ["FRAMING", "FieldText", "Fields", "Headers", "alike", "field_line", "without_alike"]
 
 #: A name or a value; text is sent as UTF-8.
 FieldText = Union[bytes, str]
@@ -22,7 +22,8 @@ Fields = Union[Mapping[bytes, FieldText], Mapping[str, FieldText], Iterable[tupl
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"trailer"})
+#: Names of what frames a body, lower case: two of them on the wire could be two framings.
+FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"trailer"})
 _CONNECTION = frozenset({b"connection", b"upgrade", b"keep-alive", b"proxy-connection", b"te", b"http2-settings"})
 
 #: Lower case, and a dash for a low line.
@@ -74,7 +75,7 @@ def _name(name: FieldText) -> bytes:
     if not _NAME.fullmatch(raw):
         raise ValueError(f"a field's name is letters, digits and some signs, without space: {raw[:60]!r}")
     lower = raw.lower()
-    if lower in _FRAMING:
+    if lower in FRAMING:
         raise ValueError(f"{raw.decode()} is the proxy's, which frames the body")
     if lower in _CONNECTION:
         raise ValueError(f"{raw.decode()} is the proxy's: it concerns one connection only")

@@ -27,7 +27,7 @@ class Page:
 
     @ivar status: its code.
     @ivar lines: its fields, without C{Content-Length}.
-    @ivar body: may be empty.
+    @ivar body: may be empty; it is if its status has none.
     """
 
     status: int
@@ -50,16 +50,23 @@ def _lines(exchange: Exchange, *more: bytes) -> list[bytes]:
     return [proxy.server_line, proxy.date_line(), *more] if proxy.server_line else [proxy.date_line(), *more]
 
 
+def _page(exchange: Exchange, status: int, content_type: bytes, body: bytes, *more: bytes) -> Page:
+    """
+    One without a body, where C{status} has none, has no type either: a cache would take that for the type of what it keeps
+    (RFC 9110, section 15.4.5).
+    """
+    if status in _NO_BODY:
+        return Page(status, _lines(exchange, *more), b"")
+    return Page(status, _lines(exchange, b"Content-Type: " + content_type, *more), body)
+
+
 def error_answer(status: int, exchange: Exchange) -> Page:
     """The page of C{status}: the route's own, or ours."""
     page = exchange.settings.error_pages.get(status)
     if page is not None:
-        lines = _lines(exchange, b"Content-Type: " + page.content_type)
-        return Page(page.status or status, lines, page.body)
-    lines = _lines(exchange, b"Content-Type: " + _HTML)
-    if status == 405:
-        lines.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-    return Page(status, lines, error_page(status, exchange.client.proxy.server_name))
+        return _page(exchange, page.status or status, page.content_type, page.body)
+    more = (b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",) if status == 405 else ()
+    return _page(exchange, status, _HTML, error_page(status, exchange.client.proxy.server_name), *more)
 
 
 def redirect_page(action: Redirect, exchange: Exchange) -> Page:

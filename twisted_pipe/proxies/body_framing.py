@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 from zope.interface import implementer
@@ -69,9 +69,11 @@ class ChunkedBody:
     seen to have.
 
     @ivar decoder: of the source, whose trailers are passed on; None if it was not chunked.
+    @ivar passes: which of them are, by name.
     """
 
-    decoder: ChunkedDecoder | LimitedDecoder | None = None
+    decoder: ChunkedDecoder | LimitedDecoder | None
+    passes: Callable[[bytes], bool]
 
     def started(self) -> FilterOutput:
         return ()
@@ -80,12 +82,13 @@ class ChunkedBody:
         return encode_chunk(data)
 
     def ended(self) -> FilterOutput:
-        return (last_chunk(() if self.decoder is None else self.decoder.trailers),)
+        trailers = () if self.decoder is None else self.decoder.trailers
+        return (last_chunk((name, value) for name, value in trailers if self.passes(name)),)
 
     def stopped(self, reason: BaseException | None) -> None:
         pass
 
 
-def chunked_filter(decoder: ChunkedDecoder | LimitedDecoder | None = None) -> NamedFilter:
+def chunked_filter(decoder: ChunkedDecoder | LimitedDecoder | None, passes: Callable[[bytes], bool]) -> NamedFilter:
     """L{ChunkedBody}, in its place in a pipe."""
-    return NamedFilter("chunked", ChunkedBody(decoder))
+    return NamedFilter("chunked", ChunkedBody(decoder, passes))

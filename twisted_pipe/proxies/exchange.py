@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from twisted_pipe.errors import PipeError, Side
 from twisted_pipe.http.head import Framing, RequestHead, ResponseHead
 from twisted_pipe.http.status import CLIENT_CLOSED_REQUEST
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
+_log = Logger()
 _NO_BODY, _BY_LENGTH = Framing.NONE, Framing.LENGTH
 
 
@@ -199,7 +203,16 @@ class Exchange(UpstreamSide):
         self.send_page(page)
 
     def _answer(self, response: ResponseHead, body: bytes | memoryview) -> None:
-        """Pass the response on, unless it is replaced, or filters have a say in it."""
+        """Pass the response on. A mistake of ours is the end of the connection, as behind message filters."""
+        try:
+            self._find_answer(response, body)
+        except Exception:
+            failure = Failure()
+            _log.failure("{client}: the response could not be passed on", failure, client=self.client.name)
+            self.client.socket_lost(failure)
+
+    def _find_answer(self, response: ResponseHead, body: bytes | memoryview) -> None:
+        """It is passed on, unless it is replaced, or filters have a say in it."""
         settings = self.settings
         if settings.intercept_errors and response.status in settings.error_pages:
             self.replace_response(error_answer(response.status, self))

@@ -1,4 +1,9 @@
-"""The fields that a route sets, adds and removes."""
+"""
+The fields that a route sets, adds and removes.
+
+A recipient may put trailers to the fields of the head, so what is taken away there must not come back behind the body
+(CVE-2013-5704).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,12 @@ if TYPE_CHECKING:
     from twisted_pipe.http.facts import ExchangeFacts
     from twisted_pipe.proxies.http_settings import HeadChanges
 
-__all__ = ["change_request", "change_response"]
+__all__ = ["change_request", "change_response", "passed_trailers"]
 
 #: Responses that C{add} holds for, if it does not for all: those of nginx's C{add_header}.
 _GOOD = frozenset({200, 201, 204, 206, 301, 302, 303, 304, 307, 308})
+#: What speaks of the very bytes of a body, of fields that may be trailers.
+_OF_BYTES = frozenset({b"digest", b"content-digest", b"repr-digest", b"etag"})
 
 
 @lru_cache(maxsize=256)
@@ -64,3 +71,17 @@ def change_response(lines: list[bytes], changes: HeadChanges, exchange: Exchange
     """C{lines} of a response as C{changes} want them."""
     kept = without(lines, _replaced(changes.remove, _names(changes), bytes.lower))
     return _with_new(kept, changes, exchange, adds=changes.always or exchange.status in _GOOD)
+
+
+def passed_trailers(
+    changes: HeadChanges, of: Callable[[bytes], bytes], filtered: bool, judged: bool = False
+) -> Callable[[bytes], bool]:
+    """
+    Which trailers go on, by name: none whose field C{changes} take away, and none that speaks of other bytes.
+
+    @param of: what names have in common that are the same to the recipient.
+    @param filtered: whether the body has passed byte filters.
+    @param judged: whether message filters saw the head, from which they may have taken anything. Then none goes on.
+    """
+    lost = _replaced(changes.remove, _names(changes), of)
+    return lambda name: not (judged or of(name) in lost or (filtered and name.lower() in _OF_BYTES))

@@ -5,7 +5,7 @@ A byte filter knows nothing of heads; what HTTP has to know of it is declared on
 (L{twisted_pipe.filters.base.PipeFilter}): C{content_coding}, the coding that it produces, or C{decoded_coding}, the one that it
 takes off. From that follow the fields C{Content-Encoding}, C{Vary} and C{ETag}, and whether the filter is used at all: a client
 gets only what it accepts, nothing is coded twice, and C{no-transform} is obeyed. A filter without a coding is for plain bodies,
-and is not used for coded ones.
+and is not used for coded ones, nor for parts (206); one with C{any_coding}, which does not look at the bytes, is.
 C{Content-Length} and the framing are the proxy's (RFC 9110, section 8; nginx C{gzip}).
 """
 
@@ -37,8 +37,8 @@ __all__ = [
     "wanted_on_request",
 ]
 
-#: Parts of something, or nothing: no filter may see them as the whole.
-_NOT_WHOLE = frozenset({204, 206, 304})
+_EMPTY = frozenset({204, 304})
+_PART = 206  # of something, or several: no filter that looks at the bytes may see them as the whole
 _CODED = frozenset({b"content-length", b"accept-ranges", b"content-md5", b"digest", b"repr-digest", b"content-digest"})
 _REFUSED = re.compile(rb";[ \t]*q=0(?:\.0{0,3})?[ \t]*(?:;|$)")
 _ALIASES = {b"x-gzip": b"gzip", b"x-compress": b"compress"}  # RFC 9110, section 8.4.1
@@ -96,11 +96,13 @@ def choose_filters(exchange: Exchange, response: ResponseHead, lines: list[bytes
 
     @raise twisted_pipe.errors.FilterFailed: as L{request_filters}.
     """
-    if response.status in _NOT_WHOLE:
+    if response.status in _EMPTY:
         return Chosen([], lines)
     uses = exchange.settings.response_filters
     if exchange.filtered is not None:
         uses = (*map(_whatever, exchange.filtered.response_filters), *uses)
+    if response.status == _PART:
+        uses = tuple(use for use in uses if _takes_parts(use.factory))
     return _choose(exchange, Direction.RESPONSE, uses, response, lines)
 
 
@@ -145,6 +147,15 @@ def _coding(factory: IPipeFilterFactory, which: str) -> bytes:
     return found.encode()
 
 
+def _any_coding(factory: IPipeFilterFactory) -> bool:
+    return bool(getattr(getattr(factory, "plugin_class", None), "any_coding", False))
+
+
+def _takes_parts(factory: IPipeFilterFactory) -> bool:
+    """Else who asks for a range would escape what is meant for every byte."""
+    return _any_coding(factory) and not (_coding(factory, "content_coding") or _coding(factory, "decoded_coding"))
+
+
 def _trusted(factory: Any) -> IPipeFilterFactory:
     """Without a coding that the head has announced nobody could read the body: such a filter is never bypassed."""
     announced = _coding(factory, "content_coding") or _coding(factory, "decoded_coding")
@@ -160,7 +171,7 @@ def _coded(
     present = _codings_of(lines)
     if not (produced or removed):
         # most want the text, not a coding of it
-        return not present or bool(getattr(getattr(factory, "plugin_class", None), "any_coding", False)), lines
+        return not present or _any_coding(factory), lines
     if b"no-transform" in (head.get_list(b"cache-control") or b"").lower():
         return False, lines  # RFC 9110, section 7.7
     if removed:

@@ -18,10 +18,12 @@ import attrs
 from twisted_pipe.errors import Cancelled, FilterFailed, PipeError, Side, TimedOut
 from twisted_pipe.http.head import Framing, RequestHead
 from twisted_pipe.limits import PipeLimits
+from twisted_pipe.messages.headers import alike
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.keptfile import KeptFile
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.proxies.body_framing import LimitedDecoder, chunked_filter
+from twisted_pipe.proxies.head_changes import passed_trailers
 from twisted_pipe.proxies.http_filters import request_filters, wanted_on_request
 
 if TYPE_CHECKING:
@@ -187,7 +189,8 @@ class RequestBody:
             if self._decoder is not None:
                 self._decoder = self._new_decoder()
         if self._chunked_out:
-            filters.append(chunked_filter(self._decoder))
+            passes = passed_trailers(settings.request_headers, alike, bool(filters), bool(settings.message_filters))
+            filters.append(chunked_filter(self._decoder, passes))
         self.sent = False
         client.lend()
         if client.source is None:

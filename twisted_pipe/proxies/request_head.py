@@ -37,7 +37,8 @@ def request_head(exchange: UpstreamSide, route: Route, server: UpstreamServer) -
     target = request.origin_target
     filtered = exchange.filtered
     retargeted = filtered is not None and filtered.retargeted
-    if isinstance(route.action, ProxyTo) and route.action.uri is not None and not retargeted:
+    apart = target == b"*" != route.prefix  # from all paths: OPTIONS of the whole server, by the route of "/"
+    if isinstance(route.action, ProxyTo) and route.action.uri is not None and not (retargeted or apart):
         target = replace_prefix(target, route.prefix, route.action.uri)
     if settings.request_headers:
         host, lines = change_request(host, lines, settings.request_headers, exchange)

@@ -8,7 +8,7 @@ everything is in. A body that breaks off never ends cleanly toward the client.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.python.failure import Failure
@@ -30,6 +30,7 @@ from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.relay import Relay
 from twisted_pipe.proxies.body_framing import chunked_filter
 from twisted_pipe.proxies.drain import Drain
+from twisted_pipe.proxies.head_changes import passed_trailers
 from twisted_pipe.proxies.http_filters import choose_filters
 from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 from twisted_pipe.proxies.watch import NEVER
@@ -95,7 +96,8 @@ class ResponseBody:
         length = response.content_length if response.framing is Framing.LENGTH and not filters else None
         chunked = length is None and exchange.minor == 1
         if chunked:
-            filters.append(chunked_filter(self._decoder))
+            passes = passed_trailers(exchange.settings.response_headers, bytes.lower, bool(filters))
+            filters.append(chunked_filter(self._decoder, passes))
         if (length is None and not chunked) or (exchange.body is not None and not exchange.body.whole):
             client.keep = False
         head = client.encode(line, lines, length, chunked)
@@ -310,14 +312,14 @@ class ResponseBody:
 
 def _accelerated(limits: PipeLimits, response: ResponseHead, exchange: Exchange) -> PipeLimits:
     """C{limits} as the server wants them: C{X-Accel-Buffering}, C{X-Accel-Limit-Rate}."""
-    changes: dict[str, Any] = {}
     buffering = (response.get(b"x-accel-buffering") or b"").lower()
     if buffering in (b"yes", b"no"):
-        changes["buffering"] = buffering == b"yes"
+        limits = attrs.evolve(limits, buffering=buffering == b"yes")
     rate = response.get(b"x-accel-limit-rate")
     if rate is not None:
+        text = rate.decode("latin-1")
         try:
-            changes["limit_rate"] = parse_size("X-Accel-Limit-Rate", rate.decode("latin-1"))
+            limits = attrs.evolve(limits, limit_rate=parse_size("", text))
         except BadConfiguration as error:
-            exchange.complain(f"upstream: {error}")
-    return attrs.evolve(limits, **changes)
+            exchange.complain(f"upstream: X-Accel-Limit-Rate: {text!r}: {error.expected}")
+    return limits

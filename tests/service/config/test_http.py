@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from tests.service.config.case import ROUTE, SERVER, ConfigCase
 from twisted_pipe.http.forwarding import ForwardedStyle
+from twisted_pipe.http.target import normal_path
 from twisted_pipe.limits import KIB, MIB
 from twisted_pipe.proxies.http_settings import Answer, ClientSettings, HttpSettings, ProxyTo, Redirect
 from twisted_pipe.proxies.next_upstream import NextUpstream, Setback
@@ -238,6 +240,34 @@ class RouteTests(ConfigCase):
         ):
             (found,) = self.mistakes(f"{SERVER}[[servers.routes]]\n{keys}\n")
             self.assertTrue(found.startswith(f"servers[0].routes[0].{line}"), found)
+
+    def test_a_path_stands_there_as_it_is_decoded(self) -> None:
+        for path in ("/my files/", "/caf\u00e9/", "/100%", "/a%2", '/"'):
+            for key in ("exact", "prefix"):
+                text = f"{SERVER}[[servers.routes]]\n{key} = '{path}'\nrefuse = 403\n"
+                sent = quote(path, safe="/").encode()
+                self.assertEqual(self.route(text, normal_path(sent)).action, Answer(status=403))
+
+    def test_what_no_decoded_path_could_be_is_refused(self) -> None:
+        """It would never be matched; who refuses something by it would not notice."""
+        for path, right in (
+            ("/my%20files/", "must be as it is when decoded: '/my files/'"),
+            ("/caf%C3%a9", "must be as it is when decoded: '/caf\u00e9'"),
+            ("/x?y", "must be a path that begins with /"),
+            ("/x#y", "must be a path that begins with /"),
+            ("/x\\ty", "must be a path that begins with /"),
+            ("x", "must be a path that begins with /"),
+        ):
+            for key in ("exact", "prefix"):
+                (line,) = self.mistakes(f'{SERVER}[[servers.routes]]\n{key} = "{path}"\nrefuse = 403\n')
+                self.assertIn(f": {right}", line)
+                self.assertTrue(line.startswith(f"servers[0].routes[0].{key}: "), line)
+
+    def test_a_uri_is_sent_as_it_stands_there(self) -> None:
+        text = f"{SERVER}[[servers.routes]]\nprefix = '/my files/'\nproxy = 'a:1'\nuri = '%s'\n"
+        self.assertEqual(self.target(text % "/their%20files/", b"/my files/x")[1], b"/their%20files/")
+        (line,) = self.mistakes(text % "/their files/")
+        self.assertIn("without spaces", line)
 
     def test_twice(self) -> None:
         for first, second, key in (

@@ -8,6 +8,11 @@ from tests.service.config.case import ROUTE, SERVER, ConfigCase
 from twisted_pipe.service.config.compile import compile_file
 from twisted_pipe.service.config.problems import BadFile
 
+ROUTE_TO_X = """
+[[servers.routes]]
+prefix = "/x"
+refuse = 404
+"""
 TWELVE = """
 spil_quota = "1g"
 
@@ -217,6 +222,17 @@ class ValueTests(ConfigCase):
             "there is no variable $hots: the nearest is $host",
             self.wrong("response_headers.add.X", '"$hots"').replace('"', "").replace("'", ""),
         )
+
+    def test_what_frames_a_body_is_no_field_to_be_set(self) -> None:
+        for table in ("request_headers.set", "response_headers.add"):
+            for name in ("Content-Length", "transfer-encoding", "EXPECT", "Trailer"):
+                (line,) = self.mistakes(f'[defaults.http]\n{table}.{name} = "5"\n{SERVER}{ROUTE}{ROUTE_TO_X}')
+                where = f"defaults.http.{table}.{name}: '5': "
+                self.assertEqual(line, f"{where}must be left out, or empty: it is the proxy's, which frames the body")
+
+    def test_but_it_may_be_said_that_there_is_none(self) -> None:
+        """As in nginx's proxy_set_header Content-Length ""."""
+        self.route(SERVER + 'request_headers.set = { Content-Length = "", Connection = "close" }\n' + ROUTE)
 
     def test_header_in_a_list(self) -> None:
         (line,) = self.mistakes(f'[defaults.http]\nrequest_headers.add.X = ["a", 5]\n{SERVER}{ROUTE}')

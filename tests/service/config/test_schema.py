@@ -67,6 +67,7 @@ class SchemaTests(SynchronousTestCase):
             (SERVER + '[[servers.routes]]\nprefix = "/"\nrefuse = 404\nproxy = "a:1"', False),
             (SERVER + "[[servers.routes]]\nrefuse = 404", False),
             (SERVER + '[[servers.routes]]\nprefix = "x"\nrefuse = 404', False),
+            (SERVER + '[[servers.routes]]\nexact = "x/"\nrefuse = 404', False),
             (SERVER, False),
         ):
             self.assertEqual(self.faults(text) == [], right, text)

@@ -14,6 +14,7 @@ from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.http.log_format import log_format
 from twisted_pipe.http.template import Template
 from twisted_pipe.limits import MIB
+from twisted_pipe.messages.headers import FRAMING
 from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse, HeadChanges, HttpSettings
 from twisted_pipe.proxies.next_upstream import NextUpstream
 from twisted_pipe.proxies.upgrade_settings import UpgradeSettings
@@ -120,7 +121,11 @@ class HttpSettingsMaker:
             return HeadChanges()
 
         def field(kind: str, name: str, text: str) -> tuple[bytes, Template] | None:
-            template = self.problems.attempt(self.template, text, (*table.where, kind, name), captures)
+            where = (*table.where, kind, name)
+            if text and name.lower().encode() in FRAMING:
+                self.problems.add(where, "must be left out, or empty: it is the proxy's, which frames the body")
+                return None
+            template = self.problems.attempt(self.template, text, where, captures)
             return None if template is None else (name.encode(), template)
 
         put = [field("set", name, text) for name, text in table.set.items()]

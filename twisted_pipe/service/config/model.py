@@ -43,6 +43,7 @@ from twisted_pipe.service.config.values import (
     PositiveCount,
     Protocol,
     RedirectStatus,
+    RoutePath,
     ServerName,
     Size,
     Status,
@@ -369,8 +370,12 @@ class RouteTable(HttpKeys):
         ("proxy", "answer", "redirect", "refuse"),
     )
 
-    exact: ExactPath | None = key("requests for this path, before all others", nginx="location = PATH")
-    prefix: UriPath | None = key("requests for paths that begin so; the longest counts", nginx="location PATH")
+    exact: ExactPath | None = key(
+        "requests for this path, decoded (`/my files`), before all others", nginx="location = PATH"
+    )
+    prefix: RoutePath | None = key(
+        "requests for paths that begin so, decoded (`/my files/`); the longest counts", nginx="location PATH"
+    )
     final: Flag | None = key(
         "with prefix: regular expressions are not asked if it is the longest", default="false", nginx="location ^~ PATH"
     )

@@ -55,6 +55,7 @@ __all__ = [
     "Protocol",
     "ProxyVersion",
     "RedirectStatus",
+    "RoutePath",
     "ServerName",
     "Size",
     "Status",
@@ -228,7 +229,7 @@ def _kind(name: str, parse: Callable[[Any], Any], schema: Mapping[str, Any], exp
 
 
 def _words(name: str, pattern: str, rule: str, explained: str = "") -> ValueKind:
-    schema = {"type": "string", "pattern": f"^{pattern}$"}
+    schema = {"type": "string", "pattern": f"^(?:{pattern})$"}
     return _kind(name, _matching(pattern, rule), schema, explained)
 
 
@@ -378,8 +379,13 @@ BodyText = Annotated[
 UriPath = Annotated[
     str, _words("PATH", r"/[^\s?#\x00-\x1f]*", "must be a path that begins with /, without spaces, ? and #")
 ]
+# as routes see it, which is decoded; who writes a ? in it means the query, which they do not see
+RoutePath = Annotated[
+    str, _words("PATH", r"/[^?#\x00-\x1f\x7f]*", "must be a path that begins with /, without ?, # and controls")
+]
 ExactPath = Annotated[
-    str, _words("PATH", r"\*|/[^\s?#\x00-\x1f]*", "must be a path that begins with /, without spaces, ? and #, or *")
+    str,
+    _words("PATH", r"\*|/[^?#\x00-\x1f\x7f]*", "must be a path that begins with /, without ?, # and controls, or *"),
 ]
 Pattern = Annotated[str, _kind("REGEX", _pattern, _TEXT, "a regular expression of Python's, searched for in the path")]
 ServerName = Annotated[
