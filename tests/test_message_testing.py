@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from gzip import decompress
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_pipe.filters.base import PipeFilter
+from twisted_pipe.filters.discovery import parse_filter_spec
 from twisted_pipe.filters.messages.base import MessageFilter
 from twisted_pipe.filters.upper import Upper
 from twisted_pipe.http.head import BadMessage
-from twisted_pipe.interfaces import MessageContext
+from twisted_pipe.interfaces import Direction, FilterContext, MessageContext
 from twisted_pipe.messages.reply import Reply
 from twisted_pipe.testing import MessageHarness, check_message_filter
+from twisted_pipe.testing.messages import Played
 
 
 def filter_that(request: Callable[[Any, Any], Any], response: Callable[[Any, Any], Any] = lambda *_: None) -> type[Any]:
@@ -42,6 +46,61 @@ class HarnessTests(SynchronousTestCase):
         exchange = MessageHarness(both).request(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").respond()
         assert exchange.upstream_gets is not None and exchange.client_gets is not None
         self.assertEqual((exchange.upstream_gets.body, exchange.client_gets.body), (b"ABC", b"HELLO"))
+
+    def masked(
+        self, response: bytes, request: bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", filter: Any = Upper
+    ) -> Played:
+        """What a client gets of C{response} by way of a body filter."""
+        asks = filter_that(lambda *_: None, lambda _, response: response.filter_body(filter))
+        got = MessageHarness(asks).request(request).respond(b"HTTP/1.1 " + response).client_gets
+        assert got is not None
+        return got
+
+    def test_a_body_filter_is_used_where_the_proxy_uses_it(self) -> None:
+        """One that masks, and whose tests go well, does not let through what is coded, or a part, without its author knowing."""
+        plain, part = b"200 OK\r\nContent-Length: 5\r\n", b"206 Partial Content\r\nContent-Length: 5\r\n"
+        self.assertEqual(self.masked(plain + b"\r\nhello").body, b"HELLO")
+        self.assertEqual(self.masked(part + b"\r\nhello").body, b"hello")
+        self.assertEqual(self.masked(plain + b"Content-Encoding: gzip\r\n\r\nhello").body, b"hello")
+        blind = type("Blind", (Upper,), {"any_coding": True})
+        self.assertEqual(self.masked(part + b"\r\nhello", filter=blind).body, b"HELLO")
+
+    def test_a_body_filter_changes_the_head_as_in_the_proxy(self) -> None:
+        plain = b'200 OK\r\nContent-Length: 5\r\nETag: "a"\r\n\r\nhello'
+        gzip = parse_filter_spec("gzip")
+        got = self.masked(plain, b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n", gzip)
+        self.assertEqual(decompress(got.body), b"hello")
+        fields = [got.headers.get(name) for name in ("content-encoding", "vary", "etag", "content-length")]
+        self.assertEqual(fields, [b"gzip", b"Accept-Encoding", b'W/"a"', None])
+        got = self.masked(plain, filter=gzip)
+        self.assertEqual((got.body, got.headers.get("content-encoding")), (b"hello", None))
+
+    def test_an_empty_body_passes_its_filters_too(self) -> None:
+        """What they put out at the end is sent. One that the test has not given, or that cannot be, does not."""
+        ended = type("Ending", (PipeFilter,), {"ended": lambda self: (b"end",)})
+        for response, body in (
+            (b"200 OK\r\nContent-Length: 0\r\n\r\n", b"end"),
+            (b"200 OK\r\n\r\n", b"end"),
+            (b"200 OK\r\nContent-Length: 5\r\n\r\n", b""),
+            (b"304 Not Modified\r\n\r\n", b""),
+        ):
+            self.assertEqual(self.masked(response, filter=ended).body, body, response)
+        asks = filter_that(lambda _, request: request.filter_body(ended))
+        for fields, body in ((b"Content-Length: 0\r\n", b"end"), (b"", b"")):
+            got = MessageHarness(asks).request(b"POST / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n").upstream_gets
+            assert got is not None
+            self.assertEqual(got.body, body)
+
+    def test_body_filters_know_their_direction(self) -> None:
+        seen: list[tuple[Direction, bool, bool]] = []
+
+        def look(context: FilterContext) -> Any:
+            seen.append((context.direction, context.request is not None, context.response is not None))
+            return Upper(context)
+
+        both = filter_that(lambda _, request: request.filter_body(look), lambda _, response: response.filter_body(look))
+        MessageHarness(both).request(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").respond()
+        self.assertEqual(seen, [(Direction.REQUEST, True, False), (Direction.RESPONSE, True, True)])
 
     def test_what_cannot_be_played_is_said(self) -> None:
         harness = MessageHarness(filter_that(lambda *_: Reply(403)))

@@ -221,6 +221,29 @@ class ReopenTests(LogFileCase):
         log.flush()
         self.assertEqual((self.content(self.path + ".1"), log.statistics().reopened), (b"1\n", 0))
 
+    def test_who_may_read_it_stays(self) -> None:
+        """A daemon's mask would take it away, at the first time."""
+        log = self.open()
+        os.chmod(self.path, 0o644)
+        os.rename(self.path, self.path + ".1")
+        self.addCleanup(os.umask, os.umask(0o077))
+        log.reopen()
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o644)
+
+    def test_what_others_have_made_is_theirs(self) -> None:
+        """Whoever rotates it may have said who reads it; the same file has not changed; what has no modes goes on without."""
+        log = self.open()
+        os.rename(self.path, self.path + ".1")
+        with open(self.path, "wb") as file:
+            os.chmod(self.path, 0o600)
+            file.write(b"made\n")
+        log.reopen()
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+        self.patch(os, "fchmod", mock.Mock(side_effect=os_error(errno.EPERM)))
+        os.rename(self.path, self.path + ".2")
+        log.reopen()
+        self.assertEqual(log.statistics().reopened, 2)
+
     def test_a_closed_one_stays_closed(self) -> None:
         log = self.open()
         log.close()
@@ -243,6 +266,26 @@ class CloseTests(LogFileCase):
         log.write(b"1\n")
         log.flush()
         self.assertEqual((log.statistics().lost, self.clock.getDelayedCalls()), (1, []))
+
+    def test_started_again(self) -> None:
+        """It goes on with the file of that name; an open one does so anyway."""
+        log = self.open()
+        log.close()
+        log.start()
+        log.write(b"1\n")
+        before = len(os.listdir("/proc/self/fd"))
+        log.start()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        log.flush()
+        self.assertEqual(self.content(), b"1\n")
+
+    def test_that_cannot_be_started_again(self) -> None:
+        log = LogFile(self.path, self.clock, "log of a")
+        log.close()
+        os.unlink(self.path)
+        os.mkdir(self.path)
+        error = self.assertRaises(BadConfiguration, log.start)
+        self.assertEqual(str(error), f"log of a: {self.path!r}: must be a file to append to: Is a directory")
 
     def test_an_error_is_logged_and_nothing_more(self) -> None:
         log = self.open()

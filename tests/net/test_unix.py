@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from typing import Any
 
 from twisted.internet import error
@@ -285,3 +286,63 @@ class UnwantedTests(UnixCase):
             self.next()
         self.assertEqual(self.server.got, b"xxx")
         self.assertEqual(open_fds(), before)
+
+
+class AdoptedTests(SynchronousTestCase):
+    """A socket that was made elsewhere: who made it has said what it is, and may go on with it."""
+
+    def setUp(self) -> None:
+        self.engine = Loopback(self)
+        self.path = os.path.relpath(self.mktemp())
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        self.made = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.made.close)
+        self.made.setblocking(False)
+        self.made.bind(self.path)
+        os.chmod(self.path, 0o600)
+        self.made.listen(100)
+        self.server = Receiver()
+        self.factory = ServerFactory()
+        self.factory.noisy = False
+        self.factory.buildProtocol = lambda address: self.server  # type: ignore[method-assign]
+        self.port = self.engine.reactor.adoptStreamPort(self.made.fileno(), socket.AF_UNIX, self.factory)
+
+    def connected(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        client.setblocking(False)
+        client.connect(self.path)
+        return client
+
+    def stop(self) -> None:
+        stopped = self.port.stopListening()
+        self.engine.settle()
+        self.successResultOf(stopped)
+
+    def test_serves(self) -> None:
+        self.connected().send(b"hello")
+        self.engine.settle()
+        self.assertEqual(self.server.data, b"hello")
+
+    def test_mode_and_backlog_stay(self) -> None:
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+        for _ in range(60):  # more than Twisted's own backlog
+            self.connected()
+
+    def test_stays_when_listening_stops(self) -> None:
+        """With another process that shares it, or the next one."""
+        files = open_fds()
+        self.stop()
+        self.assertEqual(self.factory.numPorts, 0)
+        self.assertEqual(len(open_fds()), len(files) - 1)
+        self.connected()
+        self.made.accept()[0].close()
+
+    def test_one_of_our_own_goes(self) -> None:
+        path = self.path + ".ours"
+        port = self.engine.reactor.listenUNIX(path, self.factory, mode=0o640)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o640)
+        port.stopListening()
+        self.engine.settle()
+        self.assertFalse(os.path.exists(path))
+        self.stop()

@@ -33,3 +33,14 @@ class LogFilesTests(SynchronousTestCase):
         self.assertTrue(self.files)
         self.files.close()
         self.assertFalse(self.files)
+
+    def test_started_again(self) -> None:
+        """Who has the file goes on with it."""
+        self.file.write(b"before\n")
+        self.files.close()
+        self.files.start()
+        self.file.write(b"after\n")
+        self.file.flush()
+        with open(self.path) as file:
+            self.assertEqual(file.read(), "before\nafter\n")
+        self.files.start()  # nothing

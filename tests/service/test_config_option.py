@@ -11,6 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from tests.net.fakes import Engine
 from tests.service.config.case import ROUTE, SERVER, ConfigCase
+from twisted_pipe.proxies.tcp import TcpProxyFactory
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.maker import makeService
 from twisted_pipe.service.options import PipeOptions
@@ -47,6 +48,20 @@ class ConfigOptionTests(ConfigCase):
             first, second = code.splitlines()
             self.assertTrue(first.startswith(f"{self.path('pipe.toml')}: x: 1: no such key"), first)
             self.assertTrue(second.startswith(f"{self.path('pipe.toml')}: servers[0].routes[0].proxy: "), second)
+            self.assertEqual(stdout, "")
+
+    def test_a_protocol_that_cannot_be_built(self) -> None:
+        """With and without --test, the same."""
+
+        def fail(self: object, *arguments: object) -> None:
+            raise LookupError("no model")
+
+        self.patch(TcpProxyFactory, "__init__", fail)
+        text = '[[servers]]\nlisten = "tcp:1"\nprotocol = "tcp"\nproxy = "127.0.0.1:2"\n'
+        for arguments in ((), ("--test",)):
+            code, stdout = self.said(self.options(text, *arguments))
+            path = "twisted_pipe.proxies.tcp:TcpProxyFactory"
+            self.assertEqual(code, f"twistd pipe: protocol tcp: {path!r}: cannot be built: LookupError: no model")
             self.assertEqual(stdout, "")
 
     def test_of_a_command_line(self) -> None:

@@ -19,9 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Engine
 from twisted_pipe.filters.discovery import parse_filter_spec
+from twisted_pipe.http.log_format import log_format
 from twisted_pipe.limits import MIB, PipeLimits
 from twisted_pipe.net.spillfile import SpillDirectory
+from twisted_pipe.proxies.http_upstream import HttpUpstream
 from twisted_pipe.proxies.settings import ProxySettings
+from twisted_pipe.service.access_log import AccessLogPlace
 from twisted_pipe.service.configuration import PipeConfiguration
 from twisted_pipe.service.endpoints import Listener, parse_listener, parse_upstream
 from twisted_pipe.service.pidfile import PidFile
@@ -29,6 +32,7 @@ from twisted_pipe.service.pipe_service import PipeService
 from twisted_pipe.service.refusal import CannotStart
 from twisted_pipe.service.stream_server import StreamServer
 from twisted_pipe.upstream.group import UpstreamGroup
+from twisted_pipe.upstream.peer import PeerState
 
 
 class Port:
@@ -298,3 +302,76 @@ class StopTests(ServiceCase):
 
     def test_never_started(self) -> None:
         self.successResultOf(self.service(a=Now(Port(1))).stopService())
+
+
+class AgainTests(ServiceCase):
+    """A service that was stopped may be started again in the same process: who embeds it does."""
+
+    def test_listens(self) -> None:
+        """Also where C{privilegedStartService} is not called, as by whoever starts a service by hand."""
+        place = Place()
+        service = self.service(a=place)
+        for number in (1, 2):
+            service.startService()
+            self.assertEqual(len(place.listened), number)
+            place.listened[-1].callback(Port(number))
+            self.assertEqual([address.port for address in service.addresses], [number])  # type: ignore[attr-defined]
+            self.assertTrue(os.path.exists(self.pid_path))
+            service.stopService()
+            self.assertEqual(service.addresses, [])
+            self.assertFalse(os.path.exists(self.pid_path))
+
+    def test_binds_once(self) -> None:
+        place = Place()
+        service = self.service(a=place)
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual(len(place.listened), 1)
+
+    def test_while_it_binds(self) -> None:
+        """What was cancelled is not what goes on."""
+        place = Place()
+        service = self.service(a=place)
+        service.startService()
+        service.stopService()
+        service.startService()
+        place.listened[1].callback(Port(2))
+        self.assertEqual(len(service.addresses), 1)
+        self.assertFalse(self.reactor.hasStopped)
+
+    def test_servers_that_rested(self) -> None:
+        routed = UpstreamGroup([parse_upstream(self.reactor, f"10.0.0.{n}:9000", 60) for n in (1, 2)])
+        http = UpstreamGroup([parse_upstream(self.reactor, f"10.0.0.{n}:9000", 60) for n in (3, 4)])
+        configuration = self.changed(self.configuration(a=Place()), group=routed)
+        upstream = HttpUpstream(http, self.reactor)
+        service = PipeService(attrs.evolve(configuration, upstreams=(upstream,)), self.reactor)
+        service.startService()
+        for group in (routed, http):
+            group.failed(group.peers[0])
+        service.stopService()
+        self.assertEqual([group.peers[0].state for group in (routed, http)], [PeerState.RESTING] * 2)
+        service.startService()
+        self.assertEqual([group.peers[0].state for group in (routed, http)], [PeerState.TRIAL] * 2)
+
+    def test_logs(self) -> None:
+        service = self.service(a=Place())
+        path = os.path.abspath(self.mktemp())
+        log = service.logs.open(AccessLogPlace(path, log_format("combined"), "access_log"))
+        service.startService()
+        service.stopService()
+        service.startService()
+        log.write(b"again\n")
+        service.stopService()
+        with open(path) as file:
+            self.assertEqual(file.read(), "again\n")
+
+    def test_a_log_that_cannot_be_opened_again(self) -> None:
+        service = self.service(a=Now(Port(1)))
+        path = os.path.abspath(self.mktemp())
+        service.logs.open(AccessLogPlace(path, log_format("combined"), "access_log"))
+        service.startService()
+        service.stopService()
+        os.unlink(path)
+        os.mkdir(path)
+        line = self.refused(service)
+        self.assertEqual(line, f"twistd pipe: access_log: {path!r}: must be a file to append to: Is a directory")

@@ -14,6 +14,8 @@ from twisted.python.log import LogPublisher as LegacyPublisher
 from twisted.scripts import twistd
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.service.refusal import CannotStart
 from twisted_pipe.service.run import main, quiet_log
 
 
@@ -30,6 +32,18 @@ class RunTests(SynchronousTestCase):
         config = twistd.ServerOptions()
         usage.Options.parseOptions(config, options[1:])
         self.assertIs(config["logger"], quiet_log)
+
+    def test_a_start_that_fails_late_has_a_status(self) -> None:
+        """twistd has none of its own once the reactor has run."""
+        self.patch(sys, "argv", ["twisted-pipe"])
+        self.patch(sys, "__stderr__", None)
+        self.patch(CannotStart, "told", None)
+        refusal = CannotStart(BadConfiguration("--listen", "slow:1", "no"))
+        self.patch(twistd, "run", refusal.tell)
+        ended = self.assertRaises(SystemExit, main)
+        self.assertEqual(ended.code, 1)
+        self.patch(twistd, "run", lambda: None)
+        main()
 
     def test_imports_no_reactor(self) -> None:
         """twistd installs it, which fails when there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
@@ -47,6 +48,14 @@ class SslEndpointTests(TlsCase):
         tls = self.parsed(f"ssl:8443:privateKey={quoted}").entrance.tls
         assert tls is not None
         self.assertEqual(tls.files, (odd,))
+
+    def test_a_daemon_changes_its_directory(self) -> None:
+        """So the files are found again where they were."""
+        tls = self.parsed(
+            f"ssl:8443:privateKey={os.path.relpath(self.key)}:certKey={os.path.relpath(self.pem)}"
+        ).entrance.tls
+        assert tls is not None
+        self.assertEqual(set(tls.files), {os.path.abspath(self.key), os.path.abspath(self.pem)})
 
     def test_alpn(self) -> None:
         tls = self.parsed(f"ssl:8443:privateKey={self.both}", alpn=(b"http/1.1",)).entrance.tls

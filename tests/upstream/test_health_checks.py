@@ -139,6 +139,20 @@ class WhenTests(ChecksCase):
         self.clock.advance(0)
         self.assertEqual(self.told.names, ["a:80"])
 
+    def test_started_again_with_a_server_that_was_unhealthy(self) -> None:
+        """It is what it was until C{rise} checks were passed."""
+        checks = self.checks(server("a"), fall=1, rise=2)
+        self.repeat(False)
+        checks.stop()
+        self.told.asked.clear()
+        checks.start()
+        self.clock.advance(0)
+        self.assertFalse(checks.statistics()[0].healthy)
+        self.repeat(True)
+        self.assertEqual(self.states(), [PeerState.UNHEALTHY])
+        self.repeat(True)
+        self.assertEqual(self.states(), [PeerState.UP])
+
     def test_servers_that_come_are_checked_and_those_that_go_no_more(self) -> None:
         checks = self.checks()
         self.told.asked.clear()

@@ -235,6 +235,33 @@ class TrialTests(GroupCase):
         group.mark(a, True)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_when_the_service_starts_again(self) -> None:
+        """A rest has no end otherwise; a trial of that time has shown nothing; a slow start is over."""
+        group = self.group(1, 1, 1, 1, slow_start=5)
+        a, b, c, _ = group.peers
+        group.failed(b)
+        self.clock.advance(10)
+        picks(group, 4)
+        group.failed(a)
+        group.mark(c, False)
+        group.mark(c, True)
+        self.assertEqual(self.states(group), ["resting", "being tried", "up", "up"])
+        group.stop()
+        group.release(b)
+        group.start()
+        self.assertEqual(self.states(group), ["on trial", "on trial", "up", "up"])
+        self.assertEqual(group.statistics().peers[2].weight, 1)
+        self.assertEqual(Counter(picks(group, 12)), {"a": 1, "b": 1, "c": 5, "d": 5})
+        group.failed(c)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_started_for_the_first_time(self) -> None:
+        """Nothing that was found out before is forgotten."""
+        group = self.group(1, 1)
+        group.failed(group.peers[0])
+        group.start()
+        self.assertEqual(self.states(group), ["resting", "up"])
+
     def test_not_more_than_max_conns(self) -> None:
         group = self.group(1, 1, max_conns=2)
         a, _ = group.peers

@@ -105,6 +105,11 @@ class ConfiguredFilter(ConfiguredPlugin):
         """The same."""
         return self.filter_timeout
 
+    def build(self, argument: FilterContext) -> IPipeFilter:
+        """For a connection: what the class raises is a failure of that, and the log tells it as it is."""
+        built: IPipeFilter = self.instance(argument)
+        return built
+
 
 @implementer(IPlugin, IPipeFilterFactory)
 @attrs.frozen

@@ -12,6 +12,8 @@ error log says so, and one when it goes on.
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -51,7 +53,7 @@ class LogStatistics:
 
 class LogFile:
     """
-    Nothing here raises once the file is open.
+    Nothing here raises once the file is open, but L{start} when it was closed.
 
     The path may be C{"-"} or C{"stdout"}, or C{"stderr"}. It may be a FIFO that has a reader; nobody waits for that, and lines it
     has no room for are lost. But for a slow disk, and for the reader of our standard output, the whole process waits, as nginx
@@ -68,6 +70,7 @@ class LogFile:
         @param name_of_option: where C{path} stands, for the error.
         @raise BadConfiguration: when it cannot be opened.
         """
+        self._name_of_option = name_of_option
         self._standard = _STANDARD.get(path)
         self.path = path if self._standard else os.path.abspath(path)
         self._clock = clock
@@ -77,20 +80,36 @@ class LogFile:
         self._torn = False  # the file ends within a line
         self._lost_now = 0  # since it last went well
         self._written_lines = self._written_bytes = self._lost = self._reopened = 0
-        try:
-            self._descriptor: int | None = self._open()  # None: closed
-        except OSError as error:
-            raise BadConfiguration(name_of_option, path, f"must be a file to append to: {error.strerror}")
+        self._descriptor: int | None = None  # None: closed
+        self.start()
 
     def __repr__(self) -> str:
-        state = "closed" if self._descriptor is None else f"{len(self._lines)} lines wait"
+        state = f"{len(self._lines)} lines wait" if self.is_open else "closed"
         return f"<LogFile {self.path}, {state}, {self._written_lines} written, {self._lost} lost>"
+
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor is not None
 
     def statistics(self) -> LogStatistics:
         """What became of the lines so far. Those that wait are not in it."""
         return LogStatistics(
             lines=self._written_lines, bytes=self._written_bytes, lost=self._lost, reopened=self._reopened
         )
+
+    def start(self) -> None:
+        """
+        Go on after L{close}. Nothing happens if the file is open.
+
+        @raise BadConfiguration: it cannot be opened.
+        """
+        if self.is_open:
+            return
+        try:
+            self._descriptor = self._open()
+        except OSError as error:
+            said = f"must be a file to append to: {error.strerror}"
+            raise BadConfiguration(self._name_of_option, self.path, said) from error
 
     def write(self, line: bytes) -> None:
         """
@@ -127,6 +146,7 @@ class LogFile:
         except OSError as error:
             _log.error("{path}: cannot be reopened, the old file is kept: {why}", path=self.path, why=error.strerror)
             return
+        _keep_mode(self._descriptor, fresh)
         self._close(self._descriptor)
         self._descriptor = fresh
         self._torn = self._torn and os.fstat(fresh).st_size > 0  # the same file, if it was not renamed
@@ -180,3 +200,14 @@ class LogFile:
     def _failed(self, error: OSError) -> None:
         if not self._lost_now:
             _log.error("{path}: lines of the log are lost: {why}", path=self.path, why=error.strerror)
+
+
+def _keep_mode(old: int, fresh: int) -> None:
+    """
+    Of a file that was renamed and made anew, whoever could read it can: a daemon's mask would take that away. One that somebody
+    else has made, and may have written to, is his.
+    """
+    now = os.fstat(fresh)
+    if stat.S_ISREG(now.st_mode) and not now.st_size:
+        with suppress(OSError):  # it is another user's
+            os.fchmod(fresh, stat.S_IMODE(os.fstat(old).st_mode))

@@ -181,7 +181,37 @@ class EdgePort(_Accepting):
     transport: Any = EdgeServer
 
 
-class EdgeUnixPort(_Accepting, unix.Port):
+class _UnixPort(unix.Port):
+    """
+    A socket that was made elsewhere stays as it is, and stays. Twisted's own would change its mode and backlog, and remove its file
+    and shut it down when listening stops, for whoever shares it.
+    """
+
+    _adopted = False
+
+    def startListening(self) -> None:
+        sock: Any = self._preexistingSocket
+        if sock is None:
+            super().startListening()  # type: ignore[no-untyped-call]
+            return
+        tcp._reservedFD.reserve()
+        self._preexistingSocket = None
+        self._adopted = True
+        self._shouldShutdown = False
+        log.msg(f"{self._getLogPrefix(self.factory)} starting on {sock.getsockname()!r}")
+        self.socket = sock
+        self.fileno = sock.fileno  # type: ignore[method-assign]
+        factory: Any = self.factory
+        factory.doStart()
+        self.connected = True
+        self.startReading()
+
+    def connectionLost(self, reason: Any) -> None:
+        ends = tcp.Port if self._adopted else unix.Port
+        ends.connectionLost(self, reason)  # type: ignore[no-untyped-call]
+
+
+class EdgeUnixPort(_Accepting, _UnixPort):
     """For UNIX stream sockets."""
 
     transport: Any = EdgeUnixServer

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, ClassVar
@@ -68,14 +69,27 @@ class DeclaredPlugin:
         """
         loaded = self.load()
         values, common = self._parse_all(loaded, options)
-        try:
+        with self.refusing():
             return self.make(loaded, tuple(values.items()), common)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """
+        Whatever the class raises when it is built is an error of its configuration.
+
+        @raise BadConfiguration: with the plugin's name, before the option's bare name if the class has named one.
+        """
+        try:
+            yield
         except BadConfiguration as error:
             raise BadConfiguration(self._called(error.name), error.value, error.expected) from error
+        except Exception as error:
+            raise self._unfit(f"cannot be built: {one_line(error)}") from error
 
     def make(self, loaded: type[Any], values: tuple[tuple[str, Any], ...], common: Mapping[str, Any]) -> Any:
         """
-        For a kind to override: the configured plugin, of options that are right each by itself.
+        For a kind to override: the configured plugin, of options that are right each by itself. It may raise what the class
+        raises.
 
         @raise BadConfiguration: they make no sense together; with an option's bare name.
         """
@@ -173,7 +187,20 @@ class ConfiguredPlugin:
         return self.plugin.configure(options)
 
     def build(self, argument: Any) -> Any:
-        """An instance, which gets C{argument} and the options."""
+        """
+        An instance, which gets C{argument} and the options.
+
+        @raise BadConfiguration: it cannot be built. What the class calls wrong itself is raised as it is.
+        """
+        try:
+            return self.instance(argument)
+        except BadConfiguration:
+            raise
+        except Exception as error:
+            raise self.plugin._unfit(f"cannot be built: {one_line(error)}") from error
+
+    def instance(self, argument: Any) -> Any:
+        """The same, for a caller who knows what to do with whatever the class raises."""
         return self.plugin_class(argument, **dict(self.values))
 
 

@@ -11,11 +11,12 @@ from typing import Any, Union
 
 import attrs
 
+from twisted_pipe.http.body_filters import FilterUse
 from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.http.message import HeadLimits
 from twisted_pipe.http.routing import RouteTable
 from twisted_pipe.http.template import Template
-from twisted_pipe.interfaces import IPipeFilterFactory, NamedFilter
+from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import KIB, MIB, PipeLimits
 from twisted_pipe.proxies.next_upstream import NextUpstream
 from twisted_pipe.proxies.tunnel import TunnelSettings
@@ -91,20 +92,6 @@ class HeadChanges:
 
     def __bool__(self) -> bool:
         return bool(self.set or self.add or self.remove)
-
-
-@attrs.frozen(kw_only=True)
-class FilterUse:
-    """
-    A filter on a route.
-
-    @ivar factory: configured.
-    @ivar types: media types whose bodies pass it, lower case: C{text/html}, C{text/*}, C{*/*}. Empty: all, or of a filter that
-        compresses what can be compressed.
-    """
-
-    factory: IPipeFilterFactory
-    types: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -40,28 +40,38 @@ class LogFiles:
     """
 
     clock: Any
-    _open: dict[str, LogFile] = attrs.field(factory=dict, init=False)
+    _files: dict[str, LogFile] = attrs.field(factory=dict, init=False)
 
     def open(self, place: AccessLogPlace) -> LogFile:
         """
         @raise BadConfiguration: it cannot be opened.
         """
-        if place.path not in self._open:
-            self._open[place.path] = LogFile(place.path, self.clock, place.option)
-        return self._open[place.path]
+        if place.path not in self._files:
+            self._files[place.path] = LogFile(place.path, self.clock, place.option)
+        return self._files[place.path]
+
+    def start(self) -> None:
+        """
+        Go on after L{close}. Files that are open stay so.
+
+        @raise BadConfiguration: one cannot be opened.
+        """
+        for file in self._files.values():
+            file.start()
 
     def reopen(self) -> None:
         """Go on with new files of the same names: those there were have been moved away."""
-        for file in self._open.values():
+        for file in self._files.values():
             file.reopen()
 
     def close(self) -> None:
         """Write what waits, and close them."""
-        while self._open:
-            self._open.popitem()[1].close()
+        for file in self._files.values():
+            file.close()
 
     def __bool__(self) -> bool:
-        return bool(self._open)
+        """Whether any is open."""
+        return any(file.is_open for file in self._files.values())
 
 
 def check_log_path(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -10,6 +11,7 @@ from twisted_pipe.net.spillfile import SpillDirectory
 from twisted_pipe.service.access_log import LogFiles
 from twisted_pipe.service.endpoints import Listener
 from twisted_pipe.service.pidfile import PidFile
+from twisted_pipe.upstream.group import UpstreamGroup
 
 __all__ = ["Background", "PipeConfiguration", "ServerConfiguration", "ServiceParts"]
 
@@ -50,6 +52,10 @@ class ServerConfiguration(Protocol):
         """Where clients connect."""
 
     @property
+    def groups(self) -> Sequence[UpstreamGroup]:
+        """The groups of its own; L{PipeConfiguration.upstreams} are not."""
+
+    @property
     def spills(self) -> bool:
         """Whether anything may be written to disk."""
 
@@ -87,6 +93,12 @@ class PipeConfiguration:
     upstreams: tuple[Any, ...] = ()
     background: tuple[Background, ...] = ()
     tls: tuple[Any, ...] = ()
+
+    @property
+    def groups(self) -> tuple[UpstreamGroup, ...]:
+        """Every group of servers."""
+        own = [group for server in self.servers for group in server.groups]
+        return tuple(dict.fromkeys([*own, *(each.group for each in self.upstreams)]))
 
     @property
     def all_tls(self) -> tuple[Any, ...]:

@@ -43,6 +43,7 @@ from zope.interface import implementer
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.net.listening import DEFAULT_LISTENING, ListenSettings, listen
+from twisted_pipe.service.endpoint_paths import CLIENT, SERVER
 from twisted_pipe.service.entrance_settings import OPEN, EntranceSettings
 from twisted_pipe.service.refusal import reason_of
 from twisted_pipe.service.ssl_endpoint import below, our_tls
@@ -135,11 +136,14 @@ class WithFallback:
             return await self.otherwise.listen(factory)
 
 
-def parse_listener(reactor: Any, text: str, option: str = "--listen", alpn: tuple[bytes, ...] = ()) -> Listener:
+def parse_listener(
+    reactor: Any, text: str, option: str = "--listen", alpn: tuple[bytes, ...] = (), folder: str = ""
+) -> Listener:
     """
     Where C{option} says to listen.
 
     @param alpn: what is spoken there by TLS, the best first; none: nothing is said.
+    @param folder: what its paths are relative to; by default the directory of the process.
     @raise BadConfiguration: when it says nothing that could be.
     """
 
@@ -148,8 +152,9 @@ def parse_listener(reactor: Any, text: str, option: str = "--listen", alpn: tupl
     def build() -> IStreamServerEndpoint:
         short = _short_form(text, IStreamServerEndpointStringParser)
         if short is None:
-            entrance = entrances[0] = our_tls(text, alpn)
-            endpoint = serverFromString(reactor, text)
+            placed = SERVER.absolute(text, folder)
+            entrance = entrances[0] = our_tls(placed, alpn)
+            endpoint = serverFromString(reactor, placed)
             return cast(IStreamServerEndpoint, endpoint if entrance is OPEN else below(endpoint))
         host, port = short
         if host in ("", "*"):
@@ -163,11 +168,12 @@ def parse_listener(reactor: Any, text: str, option: str = "--listen", alpn: tupl
     return Listener(text, endpoint, option, settings, entrances[0])
 
 
-def parse_upstream(reactor: Any, text: str, connect_timeout: float) -> UpstreamServer:
+def parse_upstream(reactor: Any, text: str, connect_timeout: float, folder: str = "") -> UpstreamServer:
     """
     The server that C{--upstream} names. Its name is not looked up here: a server may come and go while the pipe lives.
 
     @param connect_timeout: the proxy's, in seconds, 0 for none. The endpoint's own is set to be longer.
+    @param folder: what its paths are relative to; by default the directory of the process.
     @raise BadConfiguration: when it says nothing that could be.
     """
     patience = math.ceil(connect_timeout) + 1 if connect_timeout else _FOR_EVER
@@ -176,7 +182,8 @@ def parse_upstream(reactor: Any, text: str, connect_timeout: float) -> UpstreamS
         short = _short_form(text, IStreamClientEndpointStringParserWithReactor)
         if short is None:
             addition = f":timeout={patience}" if _TAKE_TIMEOUT.match(text) else ""
-            return cast(IStreamClientEndpoint, clientFromString(reactor, text + addition))
+            placed = CLIENT.absolute(text, folder)
+            return cast(IStreamClientEndpoint, clientFromString(reactor, placed + addition))
         host, port = short
         if host == "*":
             raise ValueError("'*' is no address to connect to")

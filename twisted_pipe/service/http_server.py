@@ -13,6 +13,7 @@ from twisted_pipe.proxies.http_settings import ClientSettings, Site
 from twisted_pipe.service.access_log import AccessLogPlace
 from twisted_pipe.service.configuration import ServiceParts
 from twisted_pipe.service.endpoints import Listener
+from twisted_pipe.upstream.group import UpstreamGroup
 
 __all__ = ["HttpServer"]
 
@@ -34,6 +35,11 @@ class HttpServer:
     purpose: str
     logs: tuple[AccessLogPlace, ...] = ()
     spills: bool = True
+
+    @property
+    def groups(self) -> tuple[UpstreamGroup, ...]:
+        """None: they are the C{HttpUpstream}s' of the configuration."""
+        return ()
 
     def build(self, parts: ServiceParts) -> Any:
         def open_log(place: AccessLogPlace) -> AccessLog:

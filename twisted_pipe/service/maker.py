@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.application.service import IService
 
+from twisted_pipe.service.access_log import LogFiles
+from twisted_pipe.service.configuration import PipeConfiguration, ServiceParts
 from twisted_pipe.service.demo import DemoService
 from twisted_pipe.service.options import PipeOptions
 from twisted_pipe.service.pipe_service import PipeService
 from twisted_pipe.service.refusal import one_line_errors
+from twisted_pipe.service.stream_server import StreamServer
 
 __all__ = ["Options", "makeService"]
 
@@ -24,7 +29,20 @@ def makeService(options: PipeOptions) -> IService:
     with one_line_errors():
         configuration = options.configuration(reactor)
         if options["test"]:
+            _try_protocols(configuration, reactor)
             print(f"{options['config'] or 'command line'}: configuration is right")
             raise SystemExit(0)
         service = DemoService if options["demo"] else PipeService
         return service(configuration, reactor)
+
+
+def _try_protocols(configuration: PipeConfiguration, reactor: Any) -> None:
+    """
+    Build what plugins speak, as the start does. That of http is not: it opens the access logs, and no plugin is built for it.
+
+    @raise BadConfiguration: one cannot be built.
+    """
+    parts = ServiceParts(reactor=reactor, spill=configuration.spill, logs=LogFiles(reactor))
+    for server in configuration.servers:
+        if isinstance(server, StreamServer) and server.group is not None:
+            server.build(parts)

@@ -85,6 +85,8 @@ class PipeService(Service):
             )
         if self.configuration.debug_events:
             self._reactor.loop.debug = self._debug
+        for group in self.configuration.groups:
+            group.start()
         failures: list[Failure] = []
         self._binding = Deferred.fromCoroutine(self._bind_all())
         self._binding.addErrback(failures.append)
@@ -93,7 +95,16 @@ class PipeService(Service):
         self._binding.addCallback(self._bound_late, failures)
 
     def startService(self) -> None:
-        """From now on SIGUSR1 opens the access logs anew, and certificates are loaded anew when they change."""
+        """
+        From now on SIGUSR1 opens the access logs anew, and certificates are loaded anew when they change.
+
+        Binds the listeners if L{privilegedStartService} has not done so since the start of the process or L{stopService}: a service
+        that is stopped can be started again once the Deferred of that has fired.
+
+        @raise CannotStart: as L{privilegedStartService}.
+        """
+        if self._binding is None:
+            self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
         self._in_terminal = os.isatty(0)
         for on_signal in self._signals:
@@ -109,12 +120,14 @@ class PipeService(Service):
     def stopService(self) -> Deferred[Any]:
         """Close the listeners, all connections and the logs, remove the pid file; fires when the listeners are closed."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._binding is not None:
-            self._binding.cancel()
+        binding, self._binding = self._binding, None
+        if binding is not None:
+            binding.cancel()
         for each in self.configuration.background:
             each.stop()
         closing = self._close()
-        for protocol in (*self._entrances, *self.protocols):
+        entrances, self._entrances = self._entrances, []
+        for protocol in (*entrances, *self.protocols):
             protocol.shutdown()
         for upstream in self.configuration.upstreams:
             upstream.close()
@@ -130,10 +143,11 @@ class PipeService(Service):
 
     async def _bind_all(self) -> None:
         """
-        @raise BadConfiguration: which listener, or the pid file, and why not.
+        @raise BadConfiguration: which listener, log or pid file, and why not.
         """
         bound: list[tuple[ServerConfiguration, Listener]] = []
         try:
+            self.logs.start()
             for server, protocol in zip(self.configuration.servers, self.protocols, strict=True):
                 for listener in server.listeners:
                     self._ports.append(await self._bind(listener, protocol))

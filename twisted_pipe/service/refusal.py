@@ -3,6 +3,9 @@ How a start that cannot be ends: one line that says why, exit status 1, no trace
 
 What is wrong with the options is found before twistd becomes a daemon; there L{one_line_errors} is enough. What only
 binding finds comes after it, when stdout and stderr go to the log, or nowhere: that is what L{CannotStart} is for.
+
+The endpoint of a plugin may fail to listen when the reactor runs already, which stops the reactor then. The line is told all the
+same, and C{twisted-pipe} exits with 1; but C{twistd} exits with 0, as whenever its reactor was stopped.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
@@ -46,8 +50,11 @@ class CannotStart(SystemExit, Exception):
     C{SystemExit} it then ends the process without a traceback. C{sys.stderr} is the log by now: the line goes to the
     real one.
 
+    @cvar told: the last one that was told in this process; None if none was.
     @ivar line: what to tell.
     """
+
+    told: ClassVar[CannotStart | None] = None
 
     # The parent gets 100 bytes, which the module's name would fill.
     __module__ = "builtins"
@@ -61,6 +68,7 @@ class CannotStart(SystemExit, Exception):
 
     def tell(self) -> CannotStart:
         """Write the line to the log and to the process's stderr."""
+        CannotStart.told = self
         _log.critical("{line}", line=self.line)
         if sys.__stderr__ is not None:
             print(self.line, file=sys.__stderr__, flush=True)

@@ -32,8 +32,13 @@ def main() -> None:
     with redirect_stderr(io.StringIO()):
         from twisted.scripts import twistd
 
+        from twisted_pipe.service.refusal import CannotStart
+
     sys.argv = [*_TWISTD, *sys.argv[1:]]
+    CannotStart.told = None
     twistd.run()
+    if CannotStart.told is not None:
+        raise SystemExit(1)  # it came when the reactor ran; twistd has no status for that
 
 
 def _new_filter(arguments: list[str]) -> None:

@@ -35,6 +35,11 @@ class StreamServer:
     protocol: IPipeProtocolFactory = TCP
 
     @property
+    def groups(self) -> tuple[UpstreamGroup, ...]:
+        found = [self.group, *(route.group for route in self.settings.routes or ())]
+        return tuple(group for group in found if group is not None)
+
+    @property
     def spills(self) -> bool:
         return bool(self.settings.limits.file_size)
 

@@ -14,15 +14,17 @@ from twisted.internet.task import Clock
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.filters.messages.discovery import MESSAGE_FILTERS
 from twisted_pipe.filters.messages.run import MessageRun
+from twisted_pipe.http.body_filters import ChosenFilters, filters_of_request, filters_of_response, uses_of
 from twisted_pipe.http.filtered_head import body_length, filtered_head, shown_fields
-from twisted_pipe.http.head import Framing, RequestHead, parse_request, parse_response
+from twisted_pipe.http.head import Framing, RequestHead, ResponseHead, parse_request, parse_response
+from twisted_pipe.http.message import Head
 from twisted_pipe.http.status import error_page
 from twisted_pipe.http.target import normal_path
 from twisted_pipe.http.variables import find_variable
 from twisted_pipe.interfaces import (
+    Direction,
     FilterContext,
     IMessageFilterFactory,
-    IPipeFilterFactory,
     MessageContext,
     NamedFilter,
     OnFailure,
@@ -252,8 +254,11 @@ class PlayedExchange:
         message.freeze("the request has gone on: it cannot be changed any more")
         if outcome is None:
             line = b"%b %b HTTP/1.1" % (message.method, message.target)
-            body = _filtered(self._body, message.body_filters, self._context(None))
-            self.upstream_gets = Played(line, message.headers, body)
+            head = self.facts.head
+            chosen = filters_of_request(uses_of(message.body_filters), head, message.headers.lines)
+            self.upstream_gets = self._filtered(
+                Direction.REQUEST, head, Played(line, message.headers, self._body), chosen
+            )
         elif isinstance(outcome, Reply):
             self._page(_of_reply(outcome, self.facts.head))
         else:
@@ -281,7 +286,7 @@ class PlayedExchange:
         message = ResponseMessage(
             self._message, head.status, head.lines, body_length=length, upstream="upstream", variable=self.variable
         )
-        self._ask(message, head.line, body)
+        self._ask(message, head.line, body, head)
         return self
 
     def fail(self, status: int = 502) -> PlayedExchange:
@@ -295,7 +300,10 @@ class PlayedExchange:
         )
         self._ask(message, page.line, page.body)
 
-    def _ask(self, message: ResponseMessage, line: bytes, body: bytes) -> None:
+    def _ask(self, message: ResponseMessage, line: bytes, body: bytes, head: ResponseHead | None = None) -> None:
+        """
+        @param head: the upstream's; None for a page of the proxy's own, which passes no byte filter.
+        """
         status = message.status
 
         def done(outcome: Reply | FilterFailed | None) -> None:
@@ -307,18 +315,30 @@ class PlayedExchange:
                 self._page(_of_reply(Reply(500), self.facts.head))
             else:
                 first = line if message.status == status else b"HTTP/1.1 %d" % message.status
-                self.facts.sent_lines = message.headers.lines
                 self.facts.status = message.status
-                changed = _filtered(body, message.body_filters, self._context(message))
-                self.client_gets = Played(first, message.headers, changed)
+                got = Played(first, message.headers, body)
+                if head is not None:
+                    uses, lines = uses_of(message.body_filters), message.headers.lines
+                    chosen = filters_of_response(uses, head, lines, self.facts.head)
+                    got = self._filtered(Direction.RESPONSE, head, got, chosen)
+                self.facts.sent_lines = got.headers.lines
+                self.client_gets = got
 
         self._run.response(message, _nothing, done)
 
-    def _context(self, response: ResponseMessage | None) -> FilterContext:
-        head: RequestHead = self.facts.head
-        return FilterContext(
-            clock=self._clock, request=head, response=None if response is None else self.facts.response
-        )
+    def _filtered(self, direction: Direction, head: Head, message: Played, chosen: ChosenFilters) -> Played:
+        """
+        C{message} as C{chosen} make it, if it has a body, and the test has given that.
+
+        @param head: as it came.
+        """
+        body = message.body
+        empty = head.framing is Framing.CLOSE or (head.framing is Framing.LENGTH and not head.length)
+        if chosen.factories and (body or empty):
+            response = self.facts.response if direction is Direction.RESPONSE else None
+            context = FilterContext(direction=direction, clock=self._clock, request=self.facts.head, response=response)
+            body = FilterHarness(*chosen.factories, context=context).run(body)
+        return attrs.evolve(message, headers=Headers(chosen.lines), body=body)
 
 
 def _named(entry: Any, context: MessageContext) -> NamedFilter:
@@ -337,10 +357,6 @@ def _of_reply(reply: Reply, head: RequestHead) -> Played:
         body = error_page(reply.status, b"") if reply.status >= 300 and reply.status not in _NEVER_A_BODY else b""
     line = b"HTTP/1.1 %d" % reply.status
     return Played(line, Headers(list(reply.lines)), b"" if head.method == b"HEAD" else body)
-
-
-def _filtered(body: bytes, filters: Collection[IPipeFilterFactory], context: FilterContext) -> bytes:
-    return FilterHarness(*filters, context=context).run(body) if filters and body else body
 
 
 def _nothing(_: object) -> None:

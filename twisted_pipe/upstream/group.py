@@ -276,6 +276,10 @@ class UpstreamGroup:
         """Have C{callback} called with each server that L{replace} removes."""
         self._on_removed.append(callback)
 
+    def start(self) -> None:
+        """The service starts, perhaps after L{stop}. Servers that rested then are tried."""
+        self._health.start(self.peers)
+
     def stop(self) -> None:
         """The service stops: nobody waits any more, and nothing is done later."""
         self._health.stop(self.peers)

@@ -114,7 +114,7 @@ class CheckPlugin(DeclaredPlugin):
     ) -> ConfiguredCheck:
         """One is built at once, so that what its constructor refuses is refused now."""
         configured = ConfiguredCheck(self, loaded, values, CheckSchedule(**common))
-        configured.build(None)
+        configured.instance(None)
         return configured
 
     @property

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from twisted_pipe.interfaces import IHealthCheckFactory
 from twisted_pipe.upstream.group import UpstreamGroup
-from twisted_pipe.upstream.peer import Peer
+from twisted_pipe.upstream.peer import Peer, PeerState
 from twisted_pipe.upstream.peer_check import CheckStatistics, PeerCheck
 
 __all__ = ["HealthChecks"]
@@ -69,6 +69,8 @@ class HealthChecks:
             return
         mark = partial(self.group.mark, peer)
         check = PeerCheck(peer.server, self._check, self._schedule, self._clock, self._random, mark)
+        if peer.state is PeerState.UNHEALTHY:
+            check.healthy = False  # it was so when the checks were stopped
         self._checks[peer] = check
         check.start()
 

@@ -43,6 +43,18 @@ class PassiveHealth:
         for peer in peers:
             peer.stop_timer()
 
+    def start(self, peers: Sequence[Peer]) -> None:
+        """The service starts again: those that rested have done so, and those that start slowly have started."""
+        if not self._stopped:
+            return
+        self._stopped = False
+        for peer in peers:
+            peer.share = FULL_SHARE
+            if peer.state in (PeerState.RESTING, PeerState.TRIED):
+                self._begin_trial(peer)
+            else:
+                self.changed(peer, peer.state)
+
     def failed(self, peer: Peer) -> None:
         """An attempt at C{peer} failed."""
         server = peer.server

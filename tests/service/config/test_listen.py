@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from typing import Any
+
 from tests.service.config.case import ROUTE, ConfigCase
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
 from twisted_pipe.net.listening import BACKLOG, ListenSettings, SocketOwner
@@ -54,6 +58,27 @@ class ListenTests(ConfigCase):
     def test_unix(self) -> None:
         text = '{ address = "unix:/run/pipe.sock", mode = "0660", owner = "root:0", backlog = 5 }'
         self.assertEqual(self.listening(text), ListenSettings(mode=0o660, owner=SocketOwner(0, 0), backlog=5))
+
+    def short_folder(self) -> None:
+        """A path of a socket has at most 107 bytes."""
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def test_a_path_is_relative_to_the_file(self) -> None:
+        self.short_folder()
+        (listener,) = self.http(f'[[servers]]\nlisten = "unix:run/a.sock"\n{ROUTE}').listeners
+        self.assertEqual(listener.place[-1], self.path("run/a.sock"))
+        self.assertEqual(listener.text, "unix:run/a.sock")
+
+    def test_so_are_those_of_servers(self) -> None:
+        self.short_folder()
+        servers = self.stream(STREAM.replace("unix:/run/app.sock", "unix:app.sock")).group.servers  # type: ignore[union-attr]
+        self.assertEqual(servers[1].address, self.path("app.sock"))
+        servers = self.stream('[[servers]]\nprotocol = "tcp"\nlisten = "1"\nproxy = "unix:b.sock"').group.servers  # type: ignore[union-attr]
+        self.assertEqual(servers[0].address, self.path("b.sock"))
+        route = ROUTE.replace("127.0.0.1:9000", "unix:c.sock")
+        action: Any = self.route(f'[[servers]]\nlisten = "1"\n{route}').action
+        self.assertEqual(action.upstream.group.servers[0].address, self.path("c.sock"))
 
     def test_keepalive_is_a_flag_too(self) -> None:
         for said, meant in (("true", KeepaliveProbes()), ("false", None), ('"::"', KeepaliveProbes())):

@@ -100,6 +100,42 @@ class ServerTests(TlsConfigCase):
         first, second = self.http(self.server("a", listen='["443", "8443"]')).listeners
         self.assertIs(first.entrance.tls, second.entrance.tls)
 
+    def ssl(self, name: str = "a", port: int = 8443) -> str:
+        """Twisted's endpoint."""
+        return f"ssl:{port}:privateKey={self.path(name)}.key:certKey={self.path(name)}.pem"
+
+    def test_an_endpoint_that_speaks_tls(self) -> None:
+        tls = self.tls_of(f'[[servers]]\nlisten = "{self.ssl()}"\n{ROUTE}')
+        self.assertTrue(self.shown(tls, "a.example").fine)
+
+    def test_its_files_are_relative_to_the_file(self) -> None:
+        """And found there when they are loaded anew, wherever the process is then."""
+        tls = self.tls_of(f'[[servers]]\nlisten = "ssl:8443:privateKey=a.key:certKey=a.pem"\n{ROUTE}')
+        self.assertEqual(set(tls.files), {self.path("a.key"), self.path("a.pem")})
+
+    def test_an_endpoint_that_speaks_tls_is_one_server_s(self) -> None:
+        """Else one of them would speak plain text, or with the other's certificate."""
+        said = "must not share its address, because of ssl: there; each server needs a table tls instead"
+        for first, second in ((self.ssl(), "8443"), ("8443", self.ssl()), (self.ssl(), self.ssl("b"))):
+            text = "".join(
+                f'[[servers]]\nnames = "{name}.test"\nlisten = "{listen}"\n{ROUTE}'
+                for name, listen in (("a", first), ("b", second))
+            )
+            (line,) = self.mistakes(text)
+            self.assertTrue(line.startswith("servers[1].listen: "), line)
+            self.assertIn(said, line)
+
+    def test_an_endpoint_that_speaks_tls_and_a_table(self) -> None:
+        said = "must not be ssl: where tls is said as well; the address alone, such as tcp:8443, is enough"
+        listens = (f'"{self.ssl()}"', f'{{ address = "{self.ssl()}", tls = false }}')
+        for text in (
+            self.server("a", listen=listens[0]),
+            self.server("a", listen=listens[1]),
+            f"[[servers]]\nlisten = {listens[1]}\n{ROUTE}",
+        ):
+            (line,) = self.mistakes(text)
+            self.assertIn(said, line)
+
     def test_http_speaks_http(self) -> None:
         self.assertEqual(self.tls_of(self.server("a")).settings.alpn, (b"http/1.1",))
 

@@ -78,17 +78,13 @@ class ConfiguredMessageFilter(ConfiguredPlugin):
 
     def build(self, argument: MessageContext) -> IMessageFilter:
         """
-        @raise BadConfiguration: it does not take its options; named as everywhere, with the filter's name.
+        @raise BadConfiguration: it does not take its options, or raises anything else; named as everywhere, with the filter's name.
         """
-        try:
+        with self.plugin.refusing():
             if self.on_failure is OnFailure.BYPASS and getattr(self.plugin_class, "protects", False):
                 raise BadConfiguration("on_failure", str(self.on_failure), _NO_BYPASS)
-            built: IMessageFilter = ConfiguredPlugin.build(self, argument)
-        except BadConfiguration as error:
-            raise BadConfiguration(
-                f"{self.plugin.noun} {self.name}: {error.name}", error.value, error.expected
-            ) from error
-        return built
+            built: IMessageFilter = self.instance(argument)
+            return built
 
 
 @implementer(IPlugin, IMessageFilterFactory)

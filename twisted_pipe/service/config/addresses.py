@@ -17,6 +17,9 @@ from twisted_pipe.service.endpoints import Listener
 
 __all__ = ["Address", "Addresses", "with_tls"]
 
+_TWICE_TLS = "must not be ssl: where tls is said as well; the address alone, such as tcp:8443, is enough"
+_SHARED_SSL = "must not share its address, because of ssl: there; each server needs a table tls instead"
+
 _ServerTable = Union[HttpServerTable, StreamServerTable]
 
 
@@ -38,10 +41,12 @@ class Addresses:
     """
     @ivar problems: where what is wrong is said.
     @ivar reactor: for the endpoints.
+    @ivar folder: the file's directory.
     """
 
     problems: Problems
     reactor: Any
+    folder: str
     _places: dict[tuple[object, ...], Address] = attrs.field(factory=dict, init=False)
 
     def __iter__(self) -> Any:
@@ -51,7 +56,7 @@ class Addresses:
         """All that a server listens on."""
         for entry in table.listen:
             where = entry.where
-            listener = self.problems.attempt(listener_of, entry, self.problems, self.reactor)
+            listener = self.problems.attempt(listener_of, entry, self.problems, self.reactor, self.folder)
             if listener is None:
                 continue
             address = self._places.setdefault(listener.place, Address(listener))
@@ -60,13 +65,18 @@ class Addresses:
             elif listener.settings not in (DEFAULT_LISTENING, address.listener.settings):
                 self.problems.add(where, f"must say the same of {listener.text} as {dotted(address.servers[0].where)}")
             self._add_proxy_protocol(address, entry, listener)
-            self._add_tls(address, entry, table)
+            if listener.entrance.tls is None:
+                self._add_tls(address, entry, table)
+            elif entry.tls is not None or table.tls is not None:
+                self.problems.add(where, _TWICE_TLS)
             sharing = [each for each in (*address.servers, table) if not isinstance(each, HttpServerTable)]
             if any(each is table for each in address.servers):
                 self.problems.add(where, "must be given once")
             elif sharing and address.servers:
                 other = dotted(address.servers[0].where)
                 self.problems.add(where, f"must be another address: {other} listens there, and not both speak http")
+            elif address.servers and (listener.entrance.tls or address.listener.entrance.tls):
+                self.problems.add(where, _SHARED_SSL)
             else:
                 address.servers.append(table)
 

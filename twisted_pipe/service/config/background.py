@@ -48,13 +48,16 @@ def background_of(
             problems.add((*table.where, "resolve"), _NOTHING_TO_LOOK_UP)
         yield GroupNames(group, servers, resolver, table.resolve.bounds, reactor)
     if table.health is not None:
+        where = (*table.where, "health")
         connector = CheckConnector(group, reactor)
         port = table.health.schedule.port
         if port:
             for server in group.servers:
-                problems.attempt(problems.checked, (*table.where, "health"), _at_port, reactor, port, server)
+                problems.attempt(problems.checked, where, _at_port, reactor, port, server)
             connector = CheckConnector(group, reactor, partial(_at_port, reactor, port))
-        yield HealthChecks(group, table.health, connector, reactor)
+        checks = problems.attempt(problems.checked, where, HealthChecks, group, table.health, connector, reactor)
+        if checks is not None:
+            yield checks
 
 
 def name_of(address: str) -> str:

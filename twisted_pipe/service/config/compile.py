@@ -44,9 +44,9 @@ def compile_file(path: str, reactor: Any) -> PipeConfiguration:
         return os.path.join(folder, name)
 
     tls = TlsMaker(problems, resolve)
-    upstreams = Upstreams(file.upstreams, problems, reactor, tls)
+    upstreams = Upstreams(file.upstreams, problems, reactor, tls, folder)
     upstreams.check()
-    addresses = Addresses(problems, reactor)
+    addresses = Addresses(problems, reactor, folder)
     for table in file.servers:
         addresses.add(table)
     message_filters = MessageFilterMaker(problems, upstreams, reactor, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import attrs
@@ -31,14 +32,16 @@ _KINDS: tuple[tuple[type[Any], dict[str, str]], ...] = (
 _SETTINGS = _BUFFERS | _TCP | _IPV6 | _UNIX
 
 
-def listener_of(table: ListenTable, problems: Problems, reactor: Any) -> Listener:
+def listener_of(table: ListenTable, problems: Problems, reactor: Any, folder: str) -> Listener:
     """
+    @param folder: the file's directory.
     @raise Skip: it is wrong, which has been reported.
     """
     if table.address is None:
         raise Skip
     where = (*table.where, "address")
-    listener = problems.checked(where, parse_listener, reactor, table.address, problems.name_of(where))
+    parse = partial(parse_listener, folder=folder)
+    listener = problems.checked(where, parse, reactor, table.address, problems.name_of(where))
     known = next((names for kind, names in _KINDS if isinstance(listener.endpoint, kind)), {})
     given = Layers((table,)).fields(_SETTINGS)
     for field in given.keys() - known.keys():

@@ -66,7 +66,8 @@ each: file, key, value, and what would be right. [`schema.json`](../../twisted_p
 file as JSON Schema, for editors.
 
 - A key given nearer wins whole: route, then server, then `[defaults.http]` or `[defaults.tcp]`, then the default below.
-- Paths are relative to the directory of the file.
+- Paths are relative to the directory of the file, also those in `unix:`, `ssl:` and `tls:`; in `http://unix:/PATH:/URI` they are
+  absolute.
 - A list of one may be written without brackets.
 - Several servers may listen on the same address if all of them speak http: they are its virtual servers, found by `names`. What
   holds for clients before a server is found is said in the default one.

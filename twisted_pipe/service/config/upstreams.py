@@ -51,6 +51,7 @@ class Upstreams:
     @ivar problems: where what is wrong is said.
     @ivar reactor: for the endpoints.
     @ivar tls: makes what speaks TLS.
+    @ivar folder: the file's directory.
     @ivar http: the connections to each group that is used for http, by what the C{proxy} keys say.
     @ivar background: what looks names up and checks servers.
     """
@@ -59,6 +60,7 @@ class Upstreams:
     problems: Problems
     reactor: Any
     tls: TlsMaker
+    folder: str
     http: dict[str, HttpUpstream] = attrs.field(factory=dict, init=False)
     background: list[Background] = attrs.field(factory=list, init=False)
     _groups: dict[str, UpstreamGroup | None] = attrs.field(factory=dict, init=False)
@@ -148,18 +150,30 @@ class Upstreams:
         if not any(sign in address for sign in ":/") and not address.isdigit():
             known = nearest(address, self.tables, "Known")
             raise BadConfiguration("upstream", address, f"no such upstream{known}; or an address: {UPSTREAM_RULE}")
-        return parse_upstream(self.reactor, address, _NO_TIMEOUT)
+        return self._parsed(address)
+
+    def _parsed(self, address: str) -> UpstreamServer:
+        """
+        @raise BadConfiguration: it is no address.
+        """
+        return parse_upstream(self.reactor, address, _NO_TIMEOUT, self.folder)
 
     def _named(self, name: str) -> UpstreamGroup | None:
         if name not in self._groups:
             table = self.tables.get(name)
-            self._groups[name] = None if table is None else self._build(name, table)
+            self._groups[name] = None if table is None else self.problems.attempt(self._build, name, table)
         return self._groups[name]
 
     def _build(self, name: str, table: UpstreamTable) -> UpstreamGroup | None:
-        """The group; None if anything of it is wrong."""
+        """
+        The group; None if anything of it is wrong.
+
+        @raise Skip: likewise.
+        """
         checked, attempt = self.problems.checked, self.problems.attempt
-        resolver = None if table.resolve is None else table.resolve.build(self.reactor)
+        resolver: IUpstreamResolver | None = None
+        if table.resolve is not None:
+            resolver = checked((*table.where, "resolve"), table.resolve.build, self.reactor)
         servers = [attempt(self._member, each, resolver) for each in table.servers if each.address is not None]
         balancer: IUpstreamBalancerFactory | None = ROUND_ROBIN
         if table.balance is not None:
@@ -174,7 +188,8 @@ class Upstreams:
         fixed = [each for each in right if isinstance(each, UpstreamServer)]
         connect = connect_settings(table, fixed, self.problems, tls)
         queue = QueueSettings(**Layers((table,)).fields(_QUEUE))
-        group = UpstreamGroup(fixed, balancer, name=name, clock=self.reactor, queue=queue, connect=connect)
+        make = partial(UpstreamGroup, name=name, clock=self.reactor, queue=queue, connect=connect)
+        group = checked((*table.where, "balance"), make, fixed, balancer)
         self.background += background_of(table, group, right, resolver, self.problems, self.reactor)
         return group
 
@@ -184,7 +199,7 @@ class Upstreams:
         address = table.address or ""
         if resolver is not None and resolver.takes(address):
             return NamedServers(address, partial(self._found, table))
-        server = self.problems.checked((*table.where, "address"), parse_upstream, self.reactor, address, _NO_TIMEOUT)
+        server = self.problems.checked((*table.where, "address"), self._parsed, address)
         return attrs.evolve(server, **_parameters(table))
 
     def _found(self, table: UpstreamServerTable, found: FoundServer) -> UpstreamServer:
@@ -194,7 +209,7 @@ class Upstreams:
             parameters["weight"] = found.weight
         if found.backup:
             parameters["backup"] = True
-        return attrs.evolve(parse_upstream(self.reactor, found.address, _NO_TIMEOUT), **parameters)
+        return attrs.evolve(self._parsed(found.address), **parameters)
 
 
 def _taken(compile: Callable[..., object], *arguments: object) -> bool:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.filters.base import PipeFilter
 from twisted_pipe.filters.discovery import parse_filter_spec
-from twisted_pipe.proxies.http_filters import _coding, accepts_coding, matches_type
+from twisted_pipe.http.body_filters import _coding, accepts_coding, matches_type
 
 
 class AcceptsTests(SynchronousTestCase):
