@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted
@@ -14,7 +15,7 @@ from zope.interface import implementer
 from tests.net.fakes import Engine, HalfCloseRecorder, MemoryTransport
 from tests.net.tls import TlsPair
 from twisted_pipe.errors import Side
-from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent, half_close
+from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent, half_close, lose
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.edge import edge_of
 
@@ -192,6 +193,92 @@ class AbortWhenSentTests(SynchronousTestCase):
         wrapper.makeConnection(raw)
         abort_when_sent(wrapper, Clock(), 60)
         self.assertEqual(raw.ends, ["lose"])
+
+
+class Socketed(MemoryTransport):
+    """@ivar socket: below it."""
+
+    def __init__(self, sock: Any) -> None:
+        MemoryTransport.__init__(self)
+        self.socket = sock
+
+    def fileno(self) -> int:
+        return int(self.socket.fileno())
+
+
+class LoseTests(SynchronousTestCase):
+    """Transports that go when what they hold has gone, and TLS has been answered."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.transport = MemoryTransport()
+
+    def ends(self, after: float) -> list[str]:
+        self.clock.pump([0.1] * round(after * 10))
+        return self.transport.ends
+
+    def test_one_that_goes(self) -> None:
+        lose(self.transport, self.clock, 60)
+        self.transport.disconnected = True
+        self.assertEqual(self.ends(0.1), ["lose"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_does_not(self) -> None:
+        lose(self.transport, self.clock, 3)
+        self.assertEqual(self.ends(2.9), ["lose"])
+        self.assertEqual(self.ends(0.2), ["lose", "abort"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_however_it_is_to_be_closed(self) -> None:
+        for close, first in ((close_when_sent, ["half", "lose"]), (abort_when_sent, ["lose"])):
+            self.setUp()
+            close(self.transport, self.clock, 3)
+            self.assertEqual(self.ends(2.9), first)
+            self.assertEqual(self.ends(0.2), [*first, "abort"])
+
+    def test_for_ever(self) -> None:
+        lose(self.transport, self.clock, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_as_long_as_its_peer_takes_something(self) -> None:
+        engine = Engine(self)
+        ours, peer = engine.pair()
+        self.transport = Socketed(ours)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(4096))
+        lose(self.transport, self.clock, 3)
+        for _ in range(5):
+            self.assertEqual(self.ends(2.5), ["lose"])
+            self.assertNotEqual(peer.read(8192), b"")
+        self.assertEqual(self.ends(4), ["lose", "abort"])
+
+    def test_one_whose_socket_is_gone(self) -> None:
+        for fd in (-1, 1 << 20):
+            self.setUp()
+            self.transport.fileno = lambda fd=fd: fd  # type: ignore[attr-defined]
+            lose(self.transport, self.clock, 3)
+            self.assertEqual(self.ends(3.1), ["lose", "abort"])
+
+    def test_one_of_the_engine_s_own(self) -> None:
+        """What its kernel takes no more of stays in the transport's buffer."""
+        engine = Engine(self)
+        protocol = HalfCloseRecorder()
+        transport, _peer = engine.connect(protocol)
+        transport.write(bytes(10_000_000))
+        engine.settle()
+        close_when_sent(transport, engine.reactor, 3)
+        engine.advance(20, 0.1)
+        self.assertEqual([reason.type for reason in protocol.lost], [ConnectionAborted])
+        self.assertEqual(engine.reactor.getDelayedCalls(), [])
+
+    def test_tls_that_is_not_answered(self) -> None:
+        pair = TlsPair()
+        close_when_sent(pair.server.transport, self.clock, 3)
+        self.clock.pump([0.1] * 29)
+        self.assertNotIn("abort", pair.server_raw.ends)
+        self.clock.pump([0.1] * 2)
+        self.assertIn("abort", pair.server_raw.ends)
 
 
 class GoneTests(SynchronousTestCase):

@@ -375,6 +375,28 @@ class IgnoredSocketTests(IgnoredRules, SocketCase):
         self.assert_received(origin)
 
 
+class FoundSocketTests(SocketCase):
+    """The same of a client that is found to be gone when the response's head is sent to it."""
+
+    settings = IgnoredRules.settings
+
+    def found(self, first: bytes, rest: bytes, framing: str) -> None:
+        client, origin = self.both()
+        origin.peer.write(response(first, framing, length=False))
+        client.break_off()
+        origin.says(rest)
+        origin.gets()
+        self.assertFalse(origin.reset)
+        self.assert_idle(1, clients=0)
+        self.assertEqual(len(self.complaints()), 1)
+
+    def test_its_body_is_received(self) -> None:
+        self.found(LONG[:1000], LONG[1000:], f"Content-Length: {len(LONG)}")
+
+    def test_its_chunks_are(self) -> None:
+        self.found(chunks(LONG)[:1000], chunks(LONG)[1000:], CHUNKED)
+
+
 class PlaceMemoryTests(PlaceRules, MemoryCase):
     def test_it_is_released_once(self) -> None:
         client, origin = self.both()

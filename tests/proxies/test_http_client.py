@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from twisted.internet.address import UNIXAddress
 
-from tests.proxies.http_case import CLIENT, HttpCase, MemoryCase, SocketCase, template
+from tests.proxies.http_case import CLIENT, LIMITS, HttpCase, MemoryCase, SocketCase, template
 from tests.proxies.http_messages import DATE, parsed, request, response
 from tests.proxies.http_wires import Line
 from twisted_pipe.http.forwarding import ForwardedStyle
@@ -363,6 +363,7 @@ class EndRules(HttpCase):
             client.gets()
             self.assertTrue(client.ended or client.reset)
         self.assertEqual(self.proxy.clients, set())
+        self.advance(0.1)  # then it is seen that they have gone
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.journal.lines[1], '"GET / HTTP/1.1" 499 0 origin:80 - 0 client: the service stops')
 
@@ -585,7 +586,17 @@ class PipeliningMemoryTests(PipeliningRules, MemoryCase):
 
 
 class PipeliningSocketTests(PipeliningRules, SocketCase):
-    pass
+    def test_nothing_follows_a_last_request_though_it_came_in_the_turn_that_ends_it(self) -> None:
+        """Its bytes keep the socket open for a while, so that closing it does not reset it."""
+        client, origin = self.both(request("GET", "/", "Connection: close"))
+        body = b"x" * 17_000  # more than waits for the end of the turn
+        origin.peer.write(response(body))
+        client.peer.write(request("GET", "/second"))
+        self.settle()
+        self.assertEqual(parsed(client.gets()).body, body)
+        self.assert_idle(1, clients=0)
+        self.assertEqual(origin.gets(), b"")
+        self.assertEqual(self.proxy.statistics().requests, 1)
 
 
 class TlsTests(MemoryCase):
@@ -612,11 +623,46 @@ class TlsTests(MemoryCase):
         self.assertTrue(client.ended)
         self.assert_idle(0, clients=0)
 
+    def test_one_that_does_not_answer_the_end_is_not_waited_for_for_ever(self) -> None:
+        client, origin = self.both(request("GET", "/", "Connection: close"))
+        client.silent = True
+        origin.says(response(b"hi"))
+        self.assertEqual(parsed(client.gets()).body, b"hi")
+        self.advance(LIMITS.send_timeout - 0.1)
+        self.assertFalse(client.reset)
+        self.advance(0.2)
+        self.assertTrue(client.reset)
+
+    def test_nor_is_a_server(self) -> None:
+        client, origin = self.both()
+        origin.silent = True
+        origin.says(response(b"hi", "Connection: close"))
+        self.assertEqual(parsed(client.gets()).body, b"hi")
+        self.advance(59.9)
+        self.assertFalse(origin.reset)
+        self.advance(0.2)
+        self.assertTrue(origin.reset)
+
     def test_what_breaks_off_is_aborted(self) -> None:
         client, origin = self.both(request(minor=0))
         origin.says(response(b"abc", length=False))
         client.gets()
         origin.break_off()
+        self.assertTrue(client.reset)
+        self.assert_idle(0, clients=0)
+
+
+class UnreadTests(MemoryCase):
+    """Transports that hold what a client does not take."""
+
+    def test_a_response_that_broke_off_is_not_kept_for_ever(self) -> None:
+        client, origin = self.both(request())
+        client.silent = True
+        origin.says(response(b"hi")[:-1])
+        self.advance(1)
+        origin.break_off()
+        self.assertFalse(client.reset)
+        self.advance(LIMITS.send_timeout + 0.1)
         self.assertTrue(client.reset)
         self.assert_idle(0, clients=0)
 

@@ -398,7 +398,53 @@ class StaleMemoryTests(StaleRules, MemoryCase):
 
 
 class StaleSocketTests(StaleRules, SocketCase):
-    pass
+    def spoken(self, first: bytes, said: bytes) -> Any:
+        """A client's C{first} comes in one turn with what the idle connection says, or its end. The client and the first origin."""
+        client = self.client()
+        client.says(GET)
+        origin = self.origin()
+        origin.gets()
+        origin.says(response(b"hi"))
+        client.gets()
+        client.peer.write(first)
+        if said:
+            origin.peer.write(said)
+        else:
+            origin.peer.close()
+        return client, origin
+
+    def assert_asked_again(self, first: bytes, said: bytes) -> None:
+        client, origin = self.spoken(first, said)
+        again = self.origin()
+        self.assertEqual(again.gets(), first)
+        if said:
+            self.assertEqual(origin.gets(), b"")
+        again.says(response(b"right"))
+        self.assertEqual(client.gets(), response(b"right"))
+        self.assertEqual(self.complaints(), [])
+        self.upstream.close()
+
+    def test_what_was_said_before_it_was_asked_answers_nothing(self) -> None:
+        """So the request goes to another connection, whatever its method: nobody has seen it."""
+        self.start(request_body_buffer_size=20_000)
+        for first in (GET, request("POST", "/", body=b"12345"), request("POST", "/", body=b"x" * 17_000)):
+            for said in (response(b"wrong"), response(b"", "Connection: close", status="408 Request Timeout"), b""):
+                self.assert_asked_again(first, said)
+
+    def test_nor_does_it_what_is_streamed(self) -> None:
+        self.start(request_buffering=False)
+        for said in (response(b"wrong"), b""):
+            self.assert_asked_again(request("POST", "/", body=b"x" * 900), said)
+            self.assert_asked_again(request("POST", "/", body=b"x" * 5000), said)
+
+    def test_one_that_always_speaks_first_is_not_asked_for_ever(self) -> None:
+        self.start()
+        client, _origin = self.spoken(request("POST", "/", body=b"12345"), response(b"wrong"))
+        again = self.origin()
+        again.gets()
+        again.close()
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assert_idle(0)
 
 
 class NextServerMemoryTests(NextServerRules, MemoryCase):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 
 from tests.proxies.http_case import HttpCase, MemoryCase, SocketCase, template
 from tests.proxies.http_messages import chunks, parsed, request, response, unchunked
@@ -942,7 +943,43 @@ class ResponseSocketTests(ResponseRules, SocketCase):
 
 
 class WaitMemoryTests(WaitRules, MemoryCase):
-    pass
+    def goes_meanwhile(self, said: bytes, *framing: str, whole: bool = True) -> None:
+        """The server goes cleanly while a filter has the response, of which the client gets what has come."""
+        answered: list[Deferred[Any]] = []
+
+        def ponder(_: object) -> Deferred[Any]:
+            answered.append(Deferred())
+            return answered[-1]
+
+        self.start(**doing(None, ponder))
+        said = response(said, *framing, length=False)
+        for at in (len(said), len(said) - 3):  # in one piece; the second one comes while the filter has the head
+            client = self.client()
+            client.says(request())
+            origin = self.origin()
+            origin.says(said[:at])
+            origin.protocol.dataReceived(said[at:])  # TLS cannot be stopped at once
+            origin.lose(ConnectionDone())
+            answered.pop().callback(None)
+            got = parsed(client.gets())
+            body, rest = (got.body, b"") if b"Content-Length: 4" in got.fields else unchunked(got.body)
+            self.assertEqual((got.status, body), ("200 OK", b"body"))
+            self.assertEqual((rest is not None, self.complaints() == [], client.over), (whole, whole, not whole))
+            self.assertEqual(self.upstream.statistics().idle, 0)
+            self.logged.clear()
+
+    def test_a_server_that_goes_meanwhile_may_have_said_everything(self) -> None:
+        """By TLS all of it may come at once: head, body, and the end of the connection."""
+        self.goes_meanwhile(b"body")
+
+    def test_or_all_of_its_length(self) -> None:
+        self.goes_meanwhile(b"body", "Content-Length: 4")
+
+    def test_or_all_chunks(self) -> None:
+        self.goes_meanwhile(chunks(b"body"), "Transfer-Encoding: chunked")
+
+    def test_or_not(self) -> None:
+        self.goes_meanwhile(b"4\r\nbody\r\n1", "Transfer-Encoding: chunked", whole=False)
 
 
 class WaitSocketTests(WaitRules, SocketCase):

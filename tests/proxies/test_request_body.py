@@ -6,11 +6,14 @@ import os
 from typing import Any
 
 import attrs
+from twisted.internet.error import ConnectionLost
+from twisted.python import log
 
 from tests.proxies.http_case import LIMITS, SETTINGS, SIZE, HttpCase, MemoryCase, SocketCase, template
 from tests.proxies.http_messages import chunks, parsed, request, response, unchunked
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
 from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse, HeadChanges
+from twisted_pipe.proxies.next_upstream import NextUpstream
 
 #: How a body of each length goes: in memory, by a pipe, by a pipe and the disk.
 SIZES = (1, 999, 1000, 1001, 5000, 100_000)
@@ -580,6 +583,75 @@ class TruncatedRules(HttpCase):
             self.assertRegex(line, '^"POST / HTTP/1.1" 499 0 - - 0 client: ')
 
 
+class MistakeRules(HttpCase):
+    """A balancer that raises ends the connection of who asks, whatever asks for the server."""
+
+    def mistaken(self, **changes: Any) -> Any:
+        self.start(**changes)
+        self.upstream.pick = lambda *_: 1 // 0  # type: ignore[assignment,return-value]
+        return self.client()
+
+    def assert_mistaken(self, client: Any, requests: int = 1) -> None:
+        """After so many requests."""
+        self.settle()
+        client.gets()
+        self.assertTrue(client.reset or client.ended)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.journal.lines), requests)
+        self.assert_idle(0, clients=0)
+
+    def test_without_a_body(self) -> None:
+        client = self.mistaken()
+        self.say(client, request())
+        self.assert_mistaken(client)
+
+    def test_behind_a_body_of_any_size(self) -> None:
+        client = self.mistaken()
+        for count, size in enumerate(SIZES, 1):
+            self.say(client, request("POST", "/", body=bytes(size)))
+            self.assert_mistaken(client, count)
+            client = self.client()
+        client.close()
+
+    def test_before_one_that_is_streamed(self) -> None:
+        client = self.mistaken(request_buffering=False)
+        self.say(client, request("POST", "/", body=bytes(5000)))
+        self.assert_mistaken(client)
+
+    def test_behind_one_that_comes_in_pieces(self) -> None:
+        client = self.mistaken()
+        post = request("POST", "/", body=bytes(5000))
+        for at in range(0, len(post), 1000):
+            self.say(client, post[at : at + 1000])
+        self.assert_mistaken(client)
+
+    def test_when_another_request_was_answered_before(self) -> None:
+        self.start()
+        client = self.client()
+        client.says(request() * 2)
+        origin = self.origin()
+        origin.gets()
+        self.upstream.pick = lambda *_: 1 // 0  # type: ignore[assignment,return-value]
+        origin.says(response(b"hi"))
+        self.upstream.close()
+        self.assert_mistaken(client, requests=2)
+
+    def test_when_another_server_is_to_be_asked(self) -> None:
+        client, origin = self.both()
+        self.group.pick = lambda *_: 1 // 0
+        origin.break_off()
+        self.assert_mistaken(client)
+
+    def test_when_another_server_is_to_be_asked_for_a_status(self) -> None:
+        client, origin = self.both(next_upstream=NextUpstream.of_words(["http_503"]))
+        self.group.pick = lambda *_: 1 // 0
+        origin.says(response(b"busy", status="503 Service Unavailable"))
+        self.assert_mistaken(client)
+
+    def say(self, client: Any, data: bytes) -> None:
+        client.says(data)
+
+
 class LengthMemoryTests(LengthRules, MemoryCase):
     pass
 
@@ -736,4 +808,29 @@ class TruncatedSocketTests(TruncatedRules, SocketCase):
     pass
 
 
-del LengthRules, ChunkedRules, TooLargeRules, ContinueRules, StreamedRules, SlowOriginRules, FilterRules, TruncatedRules
+class MistakeMemoryTests(MistakeRules, MemoryCase):
+    def say(self, client: Any, data: bytes) -> None:
+        """What a protocol raises is its reactor's business, which ends the connection."""
+        try:
+            client.says(data)
+        except ZeroDivisionError:
+            log.err()
+            client.lose(ConnectionLost())
+            client.reset = True
+
+
+class MistakeSocketTests(MistakeRules, SocketCase):
+    pass
+
+
+del (
+    MistakeRules,
+    LengthRules,
+    ChunkedRules,
+    TooLargeRules,
+    ContinueRules,
+    StreamedRules,
+    SlowOriginRules,
+    FilterRules,
+    TruncatedRules,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import Any
@@ -10,6 +11,7 @@ import attrs
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
+from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Peer
@@ -227,6 +229,26 @@ class WireRoutingTests(TransportRoutingTests):
         TransportRoutingTests.setUp(self)
         for module in (tcp_session, tunnel, driver):
             self.patch(module, "edge_of", lambda transport: None)
+
+
+class WrappedRoutingTests(RoutingCase):
+    """Transports that say of their clean end only that they are gone."""
+
+    takes_sockets = False
+
+    def listener(self) -> Any:
+        return WrappingFactory(self.factory)
+
+    def test_no_server_is_looked_for_when_a_client_has_gone(self) -> None:
+        client = self.connect()
+        client.write(HELLO[:100])
+        self.engine.settle()
+        self.assertEqual(len(self.factory.sessions), 1)
+        client.close()
+        self.settle_until(lambda: not self.factory.sessions)
+        self.assertFalse(select.select([self.origin, *self.others], [], [], 0.01)[0], "a server was connected to")
+        self.assertEqual({peer.active for group in self.groups for peer in group.peers}, {0})
+        self.assertEqual(self.engine.statistics.registered, self.registered)
 
 
 class TlsEndedTests(RoutingCase):

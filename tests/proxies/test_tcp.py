@@ -511,6 +511,7 @@ class ConnectingTests(ProxyCase):
         transport = MemoryTransport()
         end = self.factory.buildProtocol(None)
         end.makeConnection(transport)
+        transport.disconnected = True
         end.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.endpoint.cancelled, 1)
         self.assertEqual(self.factory.sessions, set())
@@ -895,6 +896,11 @@ class MemoryTests(SynchronousTestCase):
         self.upstream_end.makeConnection(self.upstream)
         answer.callback(self.upstream_end)
 
+    def go(self) -> None:
+        """Both transports, as they were told to."""
+        self.client.disconnected = self.upstream.disconnected = True
+        self.clock.advance(1)
+
     def test_both_directions(self) -> None:
         self.accept()
         self.assertEqual((self.client.producerState, self.upstream.producerState), ("producing", "producing"))
@@ -912,6 +918,7 @@ class MemoryTests(SynchronousTestCase):
         self.upstream_end.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.client.value(), b"answer")
         self.assertEqual(self.factory.sessions, set())
+        self.go()
         self.assertEqual(timers_left(self.clock, self.factory), [])
 
     def test_client_is_lost(self) -> None:
@@ -931,6 +938,19 @@ class MemoryTests(SynchronousTestCase):
         self.clock.advance(6)
         self.assertEqual(self.factory.sessions, set())
         self.assertTrue(self.client.ends)
+        self.go()
+        self.assertEqual(timers_left(self.clock, self.factory), [])
+
+    def test_transports_that_do_not_go_by_themselves(self) -> None:
+        """When their session has ended cleanly nobody else waits for them."""
+        self.accept()
+        self.upstream_end.dataReceived(b"answer")
+        self.upstream_end.readConnectionLost()
+        self.client_end.readConnectionLost()
+        self.assertEqual(self.factory.sessions, set())
+        self.assertEqual((self.client.ends[-1], self.upstream.ends[-1]), ("lose", "lose"))
+        self.clock.pump([1] * 31)
+        self.assertEqual((self.client.ends[-1], self.upstream.ends[-1]), ("abort", "abort"))
         self.assertEqual(timers_left(self.clock, self.factory), [])
 
     def test_cancelled_connection_is_no_noise(self) -> None:

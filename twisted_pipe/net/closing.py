@@ -3,6 +3,9 @@ Ways to end a connection's sending side, on any transport.
 
 TCP has one unclean end, the reset, and a reset throws away what the kernel has not sent yet. So a stream that broke off is
 reset only after what was received has left: L{abort_when_sent}.
+
+A bare socket is gone when it is closed. Twisted's transports go when their buffer is empty, and those with TLS when the peer has
+answered its end: for a peer that takes nothing, or does not answer, that is never. So nobody leaves one alone without L{lose}.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import fcntl
 import socket
 import termios
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
@@ -19,7 +23,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport,
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.edge import EdgeSocket, edge_of
 
-__all__ = ["abort", "abort_when_sent", "can_half_close", "close_when_sent", "half_close"]
+__all__ = ["abort", "abort_when_sent", "can_half_close", "close_when_sent", "half_close", "lose"]
 
 _LOOK_EVERY = 0.05  # seconds, at first
 _LOOK_SELDOM = 1.0
@@ -68,7 +72,7 @@ def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
     if edge is not None:
         _Farewell(transport, edge, clock, patience, transport.abortConnection).look()
     elif can_half_close(transport):
-        transport.loseConnection()  # its buffer cannot be seen; a reset would lose it
+        lose(transport, clock, patience)  # its buffer cannot be seen; a reset would lose it
     else:
         abort(transport)
 
@@ -88,10 +92,21 @@ def close_when_sent(transport: Any, clock: Any, patience: float) -> None:
     else:
         half_close(transport)
     edge = edge_of(transport) if getattr(transport, "connected", False) else None
-    if edge is not None and (_ask(edge, termios.FIONREAD) or _has_to_send(edge)):
-        _Farewell(transport, edge, clock, patience, transport.loseConnection).look()
+    if edge is not None and (_ask(edge.socket.fileno(), termios.FIONREAD) or _has_to_send(edge)):
+        _Farewell(transport, edge, clock, patience, partial(lose, transport, clock, patience)).look()
     else:
-        transport.loseConnection()
+        lose(transport, clock, patience)
+
+
+def lose(transport: Any, clock: Any, patience: float) -> None:
+    """
+    End it cleanly when it has sent what it was given, or by force if that does not come to an end.
+
+    @param patience: seconds without any progress to wait for that at most; 0 for ever.
+    """
+    transport.loseConnection()
+    if patience and not _is_gone(transport):
+        _Departure(transport, clock, patience).wait()
 
 
 def _close(transport: Any) -> None:
@@ -104,22 +119,31 @@ def _is_gone(transport: Any) -> bool:
     return bool(getattr(transport, "disconnected", False))
 
 
-def _ask(edge: EdgeSocket, what: int) -> int:
+def _ask(fd: int, what: int) -> int:
     """How many bytes: C{FIONREAD}, to be read; C{TIOCOUTQ}, that the peer's kernel does not have yet."""
     answer = array.array("i", [0])
-    fcntl.ioctl(edge.socket.fileno(), what, answer)
+    fcntl.ioctl(fd, what, answer)
     return answer[0]
 
 
 def _has_to_send(edge: EdgeSocket) -> bool:
     """Whether more than its end is on its way."""
     end = _ONLY_THE_END if edge.plain else _ONLY_A_CLOSE_NOTIFY
-    return _ask(edge, termios.TIOCOUTQ) > end
+    return _ask(edge.socket.fileno(), termios.TIOCOUTQ) > end
 
 
 def _unsent(edge: EdgeSocket) -> int:
     """Bytes that the peer's kernel does not have yet."""
-    return _ask(edge, termios.TIOCOUTQ) + edge.unsent
+    return _ask(edge.socket.fileno(), termios.TIOCOUTQ) + edge.unsent
+
+
+def _unsent_below(transport: Any) -> int:
+    """Likewise, of the socket below a transport of any sort; 0 if it has none. What the transport itself holds cannot be seen."""
+    fileno = getattr(transport, "fileno", None)
+    try:
+        return 0 if fileno is None else _ask(fileno(), termios.TIOCOUTQ)
+    except (OSError, ValueError):  # it is no socket, or closed
+        return 0
 
 
 def _gone(edge: EdgeSocket) -> bool:
@@ -131,8 +155,31 @@ def _gone(edge: EdgeSocket) -> bool:
     return state == _TCP_CLOSE
 
 
+class _Patience:
+    """Of who waits for a send queue to get shorter, and looks at it more and more seldom."""
+
+    def __init__(self, clock: Any, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._since = clock.seconds()
+        self._unsent = -1
+        self._delay = _LOOK_EVERY
+
+    def left(self, unsent: int) -> float:
+        """Seconds that it lasts without any progress, if so many bytes are in the queue."""
+        now = self._clock.seconds()
+        if unsent != self._unsent:
+            self._unsent, self._since = unsent, now
+        return float(self._since + self._seconds - now) if self._seconds else _LOOK_SELDOM
+
+    def look_again(self, left: float, look: Callable[[], object]) -> None:
+        """Call C{look} in a while, within C{left} seconds."""
+        self._clock.callLater(min(self._delay, left), look)
+        self._delay = min(self._delay * 1.5, _LOOK_SELDOM)
+
+
 class _Farewell:
-    """Waits for one socket's send queue to be empty, then ends it. It looks more and more seldom."""
+    """Waits for one socket's send queue to be empty, then ends it."""
 
     def __init__(
         self, transport: Any, edge: EdgeSocket, clock: Any, patience: float, end: Callable[[], object]
@@ -140,21 +187,33 @@ class _Farewell:
         self._end = end
         self._transport = transport
         self._edge = edge
-        self._clock = clock
-        self._patience = patience
-        self._since = clock.seconds()
-        self._unsent = -1
-        self._delay = _LOOK_EVERY
+        self._patience = _Patience(clock, patience)
 
     def look(self) -> None:
         if not self._transport.connected:
             return
-        unsent, now = _unsent(self._edge), self._clock.seconds()
-        if unsent != self._unsent:
-            self._unsent, self._since = unsent, now
-        left = self._since + self._patience - now if self._patience else _LOOK_SELDOM
+        unsent = _unsent(self._edge)
+        left = self._patience.left(unsent)
         if unsent and left > 0 and not (self._edge.failed or _gone(self._edge)):
-            self._clock.callLater(min(self._delay, left), self.look)
-            self._delay = min(self._delay * 1.5, _LOOK_SELDOM)
+            self._patience.look_again(left, self.look)
         else:
             self._end()
+
+
+class _Departure:
+    """Waits for a transport that is to go by itself, then makes it."""
+
+    def __init__(self, transport: Any, clock: Any, patience: float) -> None:
+        self._transport = transport
+        self._patience = _Patience(clock, patience)
+
+    def wait(self) -> None:
+        left = self._patience.left(_unsent_below(self._transport))
+        if left > 0:
+            self._patience.look_again(left, self._look)
+        else:
+            abort(self._transport)
+
+    def _look(self) -> None:
+        if not _is_gone(self._transport):
+            self.wait()

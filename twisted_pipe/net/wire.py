@@ -114,11 +114,14 @@ class TransportWire(PipeEnd):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self.gone = True
-        reader, fed = self.reader, self.source_of is not None
+        clean, fed = reason.check(ConnectionDone) is not None, self.source_of is not None
+        if clean and not fed:
+            self.ended_early = True  # for the pipe that it feeds later
         PipeEnd.connectionLost(self, reason)
+        reader = self.reader  # whoever was told just now may have let go of it
         if reader is None or fed:
             return
-        if reason.check(ConnectionDone):
+        if clean:
             reader.socket_ready()  # a clean end, behind what may still be here
         else:
             reader.socket_lost(reason)

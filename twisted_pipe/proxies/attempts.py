@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import NoServer
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from twisted_pipe.proxies.upstream_side import UpstreamSide
 
 __all__ = ["Attempts"]
-
-_log = Logger()
 
 
 class Attempts:
@@ -147,8 +144,7 @@ class Attempts:
 
     def _mistaken(self, failure: Failure) -> None:
         """What a Deferred calls is nobody else's to look after."""
-        _log.failure("{client}: the request could not be sent", failure, client=self._exchange.client.name)
-        self._exchange.client.close()
+        self._exchange.client.mistaken("the request could not be sent", failure)
 
     def stop(self) -> None:
         """Nobody waits for an answer any more."""

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-
 from twisted_pipe.errors import PipeError, Side
 from twisted_pipe.http.head import Framing, RequestHead, ResponseHead
 from twisted_pipe.http.status import CLIENT_CLOSED_REQUEST
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
-_log = Logger()
 _NO_BODY, _BY_LENGTH = Framing.NONE, Framing.LENGTH
 
 
@@ -152,8 +148,12 @@ class Exchange(UpstreamSide):
 
     def body_ready(self) -> None:
         """The body is here, or as much as has to be before a server is asked."""
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             self._ask(self.client.proxy.clock.seconds())
+        except Exception:
+            self.client.mistaken("the request could not be sent")
 
     def body_timed_out(self) -> None:
         """The client is too slow with its body."""
@@ -207,9 +207,7 @@ class Exchange(UpstreamSide):
         try:
             self._find_answer(response, body)
         except Exception:
-            failure = Failure()
-            _log.failure("{client}: the response could not be passed on", failure, client=self.client.name)
-            self.client.socket_lost(failure)
+            self.client.mistaken("the response could not be passed on")
 
     def _find_answer(self, response: ResponseHead, body: bytes | memoryview) -> None:
         """It is passed on, unless it is replaced, or filters have a say in it."""

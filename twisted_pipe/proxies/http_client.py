@@ -11,10 +11,12 @@ from __future__ import annotations
 import enum
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import ISSLTransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import Side, TimedOut
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from twisted_pipe.proxies.http import HttpProxy
 
 __all__ = ["ClientState", "HttpClient"]
+
+_log = Logger()
 
 RECEIVE = 16 * 1024  # bytes of one read: a request's head, and often its body
 _RECEIVE_BODY = 64 * 1024  # likewise, of a body that is kept in memory
@@ -304,6 +308,17 @@ class HttpClient:
         """The connection broke off, or somebody else closed it."""
         self._lost(reason.getErrorMessage())
 
+    def mistaken(self, why: str, failure: Failure | None = None) -> None:
+        """
+        A mistake of ours is logged, and ends the connection. The loop does that with what handlers raise, but nobody with what is
+        raised in Deferreds and delayed calls.
+
+        @param failure: default the exception that is being handled.
+        """
+        failure = failure or Failure()
+        _log.failure("{client}: {why}", failure, client=self.name, why=why)
+        self.socket_lost(failure)
+
     def _lost(self, why: str) -> None:
         exchange = self._exchange
         if exchange is not None:
@@ -327,6 +342,8 @@ class HttpClient:
             self._exchange.body_received(data)
             self._go_on(now)
             return
+        if state is _CLOSED:
+            return  # by what ran earlier in this very turn; its socket may have to stay for a while
         if not data:
             self._ended()
             return
@@ -371,7 +388,7 @@ class HttpClient:
 
     def _read_body(self) -> None:
         if self.state is _BODY:
-            self.socket_ready()
+            self._read(self.socket_ready)
 
     def stop_waiting(self) -> None:
         """It has the body."""
@@ -544,9 +561,18 @@ class HttpClient:
                 # not from within the exchange that is just ending, nor without end in one turn
                 self.proxy.clock.callLater(0, self._read_on)
 
+    def _read(self, read: Callable[[], object]) -> None:
+        """For delayed calls."""
+        try:
+            read()
+        except Exception:
+            self.mistaken("what it has sent could not be handled")
+
     def _read_on(self) -> None:
-        if self.state is not _IDLE:
-            return
+        if self.state is _IDLE:
+            self._read(self._read_next)
+
+    def _read_next(self) -> None:
         if self.pending:
             self._go_on(self.proxy.clock.seconds())
         if self.wire.readable and self.state in (_IDLE, _HEAD, _BODY):

@@ -139,7 +139,7 @@ class ResponseBody:
             sent = 0
         except OSError as error:
             client.source.send_failed(error)
-            self._exchange.client_lost(error.strerror or str(error))
+            self._client_lost(error.strerror or str(error), left)
             return
         self._sent = self._exchange.bytes_sent = sent
         if sent < size:
@@ -204,8 +204,9 @@ class ResponseBody:
         first = bytes(body)
         if connection.source is None and not lost:
             first += connection.wire.take_early()  # what came while message filters had the response
+        ended = connection.source is None and connection.wire.ended_early and connection.wire.gone
         pipe = self._mover = EventPipe(
-            None if lost else connection.wire.transport,
+            None if lost or ended else connection.wire.transport,
             client.transport,
             filters,
             self._limits,

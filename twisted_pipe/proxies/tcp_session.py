@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeError, Side
 from twisted_pipe.interfaces import Direction, NamedFilter
 from twisted_pipe.net.bare import BareSocket
-from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent
+from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent, lose
 from twisted_pipe.net.edge import edge_of
 from twisted_pipe.net.preface_reader import PrefaceReader
 from twisted_pipe.net.wire import TransportWire
@@ -294,7 +294,7 @@ class TcpSession:
         error = None if tunnel is None else tunnel.response.error
         clock, patience = self._factory.clock, self._factory.settings.limits.send_timeout
         if clean and (tunnel is None or tunnel.request.error is None):
-            self._client.loseConnection()
+            lose(self._client, clock, patience)
         elif clean or (tunnel is not None and tunnel.whole_response):
             close_when_sent(self._client, clock, patience)  # what it still sends would make a close a reset
         elif error is not None and error.side is not Side.UPSTREAM:
@@ -303,6 +303,6 @@ class TcpSession:
             abort_when_sent(self._client, clock, patience)
         if self._upstream is not None:
             if clean:
-                self._upstream.loseConnection()
+                lose(self._upstream, clock, patience)
             else:
                 abort(self._upstream)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.python.failure import Failure
 
 from twisted_pipe.net.bare import BareSocket
-from twisted_pipe.net.closing import abort
+from twisted_pipe.net.closing import abort, lose
 from twisted_pipe.net.edge import MOST_CALLS, edge_of
 from twisted_pipe.proxies.connecting import Connecting, Wire
 from twisted_pipe.proxies.watch import NEVER
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["RECEIVE", "UpstreamConnection", "UpstreamUser"]
 
 RECEIVE = 68 * 1024  # bytes of one read of a response: a head and 64 KiB
+_PATIENCE = 60.0  # seconds for a server to answer the end of TLS, or to take what it has not taken yet
+_SPOKE_FIRST = "said something, or ended, while it was idle"
 _SMALL = 16 * 1024  # bytes of a read that is copied out of the buffer at once
 
 #: All connections are read into one buffer: what is read is taken before the next read.
@@ -46,7 +48,7 @@ class UpstreamUser(Protocol):
         """C{rest} of what it was to send has yet to be sent."""
 
     def upstream_lost(self, why: str) -> None:
-        """The connection broke off. It is closed."""
+        """The connection broke off. It is closed, and says by C{unsent} whether the request has left at all."""
 
 
 class UpstreamConnection:
@@ -216,7 +218,9 @@ class UpstreamConnection:
         if count == RECEIVE:
             self.source.readable = True
             self.source.reactor.loop.post(self.source)  # there may be more, for whoever reads then
-        if user is None:
+        if self._outgoing:
+            self._broke(_SPOKE_FIRST)  # it has not been asked yet: it was idle when this came, and lent in this turn
+        elif user is None:
             self._lost_while_idle()
         else:
             user.upstream_received(_buffer[:count] if count > _SMALL else bytes(_buffer[:count]), now)
@@ -282,12 +286,24 @@ class UpstreamConnection:
         self.close()
 
     @property
+    def unsent(self) -> bool:
+        """Whether the request waits for the end of the turn: no server has seen anything of it."""
+        return bool(self._outgoing)
+
+    @property
     def useless(self) -> bool:
         """Whether it is known to have ended or said something while it was idle, though its event has not been handled yet."""
         source = self.source
         if source is None:
             return not self.open or self.wire.readable
         return bool(source.events or source.pending_eof) or (source.readable and self._has_more())
+
+    @property
+    def spoke_first(self) -> bool:
+        """
+        The same, asked of the kernel, for who sends a request at once: its event may be of this very turn, and is handled later.
+        """
+        return self.requests > 0 and self.source is not None and self._has_more()
 
     def _has_more(self) -> bool:
         """Whether something came behind the response: a read that took all that it asked for does not tell."""
@@ -329,4 +345,4 @@ class UpstreamConnection:
         elif reset:
             abort(wire.transport)
         else:
-            wire.transport.loseConnection()
+            lose(wire.transport, self.upstream.clock, _PATIENCE)

@@ -148,7 +148,11 @@ class UpstreamSide(ExchangeRecord):
             return
         body = self.body
         if body is not None and body.pipe is not None:
-            body.deliver_to(connection, head)
+            if connection.spoke_first:
+                connection.close()
+                self._ask_afresh()
+            else:
+                body.deliver_to(connection, head)
             return
         connection.send(head, b"" if body is None else body.content)
 
@@ -330,13 +334,17 @@ class UpstreamSide(ExchangeRecord):
             return
         connection, self.connection_up = self.connection_up, None
         reused = connection is not None and connection.requests > 1
-        idempotent = self.head.method in IDEMPOTENT
-        if reused and idempotent and not self._buffer and self._peer is not None and self.repeatable:
-            # it was closed while it was idle, and nobody had noticed: no fault of the server's
-            self.note_attempt()
-            self.ask(self._peer, self.client.proxy.clock.seconds(), fresh=True)
-            return
-        self._attempt_failed(Setback.ERROR, f"{why} before it answered")
+        may_repeat = self.head.method in IDEMPOTENT or (connection is not None and connection.unsent)
+        if reused and may_repeat and not self._buffer and self._peer is not None and self.repeatable:
+            self._ask_afresh()
+        else:
+            self._attempt_failed(Setback.ERROR, f"{why} before it answered")
+
+    def _ask_afresh(self) -> None:
+        """Its connection was closed while it was idle, or useless, and nobody had noticed: no fault of the server's."""
+        assert self._peer is not None
+        self.note_attempt()
+        self.ask(self._peer, self.client.proxy.clock.seconds(), fresh=True)
 
     @property
     def _pondered(self) -> bool:
@@ -362,8 +370,12 @@ class UpstreamSide(ExchangeRecord):
         """
         self.connection_up = None
         peer, self._peer = self._peer, None
-        if peer is not None:
+        if peer is None:
+            return
+        try:
             self._more_attempts(self.began).failed(peer, setback, why, sent)
+        except Exception:
+            self.client.mistaken("no other server could be asked")
 
     def _asks_another(self, response: ResponseHead, came: int, now: float) -> bool:
         """
@@ -374,7 +386,11 @@ class UpstreamSide(ExchangeRecord):
         peer = self._peer
         assert peer is not None
         setback = self.settings.next_upstream.statuses[response.status]
-        other = self._more_attempts(now).instead(peer, setback)
+        try:
+            other = self._more_attempts(now).instead(peer, setback)
+        except Exception:
+            self.client.mistaken("no other server could be asked")
+            return True
         if other is None:
             return False
         if response.framing in (_NO_BODY, _BY_LENGTH) and came == response.size + response.length:
