@@ -478,8 +478,9 @@ class OptionRules(HttpCase):
         self.advance(10)
         got += client.gets()
         self.assertLess(len(got), 15_000)
-        self.advance(12)
-        got += client.gets()
+        for _ in range(8):
+            self.advance(3)
+            got += client.gets()
         self.assertEqual(got, response(b"x" * 20_000))
 
     def test_a_rate_of_the_route(self) -> None:
@@ -490,8 +491,9 @@ class OptionRules(HttpCase):
         self.advance(10)
         got += client.gets()
         self.assertLess(len(got), 15_000)
-        self.advance(12)
-        got += client.gets()
+        for _ in range(8):
+            self.advance(3)
+            got += client.gets()
         self.assertEqual(got, response(b"x" * 20_000))
 
 

@@ -206,6 +206,17 @@ class RefusalTests(ServiceCase):
         self.assertEqual(after.listened, [])
         self.assertEqual(service.addresses, [])
 
+    def test_it_may_be_started_again(self) -> None:
+        """Once the port is free."""
+        endpoint, port = Now(IN_USE), Port(8080)
+        service = self.service(**{"tcp:8080": endpoint})
+        with capturedLogs():
+            self.assertRaises(CannotStart, service.startService)
+            endpoint.result = port
+            service.startService()
+        self.assertEqual(service.addresses, [port.getHost()])
+        service.stopService()
+
     def test_any_other_reason(self) -> None:
         for error, reason in (
             (OverflowError("port must be 0-65535"), "port must be 0-65535"),

@@ -91,6 +91,8 @@ class PipeService(Service):
         self._binding = Deferred.fromCoroutine(self._bind_all())
         self._binding.addErrback(failures.append)
         if failures:
+            self._binding = None  # it may be tried again
+            self._entrances = []  # none of their listeners is left
             raise self._refusal(failures[0])
         self._binding.addCallback(self._bound_late, failures)
 

@@ -255,10 +255,11 @@ class PlayedExchange:
         if outcome is None:
             line = b"%b %b HTTP/1.1" % (message.method, message.target)
             head = self.facts.head
-            chosen = filters_of_request(uses_of(message.body_filters), head, message.headers.lines)
-            self.upstream_gets = self._filtered(
-                Direction.REQUEST, head, Played(line, message.headers, self._body), chosen
-            )
+            gets = Played(line, message.headers, self._body)
+            if head.has_body:  # else the proxy asks no byte filter
+                chosen = filters_of_request(uses_of(message.body_filters), head, message.headers.lines)
+                gets = self._filtered(Direction.REQUEST, head, gets, chosen)
+            self.upstream_gets = gets
         elif isinstance(outcome, Reply):
             self._page(_of_reply(outcome, self.facts.head))
         else:
@@ -317,7 +318,7 @@ class PlayedExchange:
                 first = line if message.status == status else b"HTTP/1.1 %d" % message.status
                 self.facts.status = message.status
                 got = Played(first, message.headers, body)
-                if head is not None:
+                if head is not None and head.framing is not Framing.NONE:  # as the proxy: an answer to HEAD has no body
                     uses, lines = uses_of(message.body_filters), message.headers.lines
                     chosen = filters_of_response(uses, head, lines, self.facts.head)
                     got = self._filtered(Direction.RESPONSE, head, got, chosen)
