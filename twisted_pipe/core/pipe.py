@@ -144,7 +144,6 @@ class Pipe:
         self._head: Data = b""  # what of it the downstream has not taken
         self._broken = False
         self._can_spill = limits.file_size > 0 or cacheable
-        self._stores = cacheable  # for good, and not until an owner takes the file
         self._closed = False
         if head:
             self._put_head(head)
@@ -650,7 +649,7 @@ class Pipe:
     def spill_failed(self) -> None:
         """The file takes no more (its bytes are still in memory): from now on, back-pressure instead of spilling."""
         self.disk.release()
-        if self.cacheable and not self._stores:
+        if self.cacheable and self.disk.limit < UNLIMITED:  # it was kept for an owner only
             self.disk.keep_no_more()
         self._can_spill = self.cacheable = False
         if self.downstream is Flow.FAILED:
