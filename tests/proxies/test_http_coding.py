@@ -13,10 +13,11 @@ from tests.proxies.http_case import HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import THEIR_DATE, chunks, request, response, unchunked
 from twisted_pipe.filters.base import ConfiguredFilter, FilterPlugin, PipeFilter
 from twisted_pipe.filters.discovery import parse_filter_spec
+from twisted_pipe.http.body_filters import FilterUse
 from twisted_pipe.http.head import Framing, ResponseHead, parse_response
 from twisted_pipe.interfaces import Direction, FilterContext, OnFailure
 from twisted_pipe.proxies.http import HttpProxy
-from twisted_pipe.proxies.http_settings import FilterUse, HttpSettings
+from twisted_pipe.proxies.http_settings import HttpSettings
 
 TEXT = b"All work and no play makes Jack a dull boy.\n" * 50
 HTML = "Content-Type: text/html; charset=utf-8"

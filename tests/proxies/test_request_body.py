@@ -12,7 +12,8 @@ from twisted.python import log
 from tests.proxies.http_case import LIMITS, SETTINGS, SIZE, HttpCase, MemoryCase, SocketCase, template
 from tests.proxies.http_messages import chunks, parsed, request, response, unchunked
 from twisted_pipe.filters.base import FilterPlugin, PipeFilter
-from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse, HeadChanges
+from twisted_pipe.http.body_filters import FilterUse
+from twisted_pipe.proxies.http_settings import ErrorPage, HeadChanges
 from twisted_pipe.proxies.next_upstream import NextUpstream
 
 #: How a body of each length goes: in memory, by a pipe, by a pipe and the disk.

@@ -388,7 +388,7 @@ class HttpClient:
 
     def _read_body(self) -> None:
         if self.state is _BODY:
-            self._read(self.socket_ready)
+            self._guarded(self.socket_ready)
 
     def stop_waiting(self) -> None:
         """It has the body."""
@@ -561,8 +561,8 @@ class HttpClient:
                 # not from within the exchange that is just ending, nor without end in one turn
                 self.proxy.clock.callLater(0, self._read_on)
 
-    def _read(self, read: Callable[[], object]) -> None:
-        """For delayed calls."""
+    def _guarded(self, read: Callable[[], object]) -> None:
+        """Call C{read}; for delayed calls."""
         try:
             read()
         except Exception:
@@ -570,7 +570,7 @@ class HttpClient:
 
     def _read_on(self) -> None:
         if self.state is _IDLE:
-            self._read(self._read_next)
+            self._guarded(self._read_next)
 
     def _read_next(self) -> None:
         if self.pending:

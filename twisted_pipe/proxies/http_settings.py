@@ -28,7 +28,6 @@ __all__ = [
     "Answer",
     "ClientSettings",
     "ErrorPage",
-    "FilterUse",
     "ForwardedStyle",
     "HeadChanges",
     "HttpSettings",

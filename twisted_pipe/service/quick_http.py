@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.http.body_filters import FilterUse
 from twisted_pipe.http.log_format import log_format
 from twisted_pipe.http.routing import RouteTable, SiteTable
-from twisted_pipe.proxies.http_settings import ClientSettings, FilterUse, HttpSettings, ProxyTo, Route, Site
+from twisted_pipe.proxies.http_settings import ClientSettings, HttpSettings, ProxyTo, Route, Site
 from twisted_pipe.proxies.http_upstream import HttpUpstream
 from twisted_pipe.service.access_log import STANDARD, AccessLogPlace, check_log_path
 from twisted_pipe.service.endpoints import Listener

@@ -10,12 +10,13 @@ from typing import Any
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.http.body_filters import FilterUse
 from twisted_pipe.http.forwarding import ForwardedStyle
 from twisted_pipe.http.log_format import log_format
 from twisted_pipe.http.template import Template
 from twisted_pipe.limits import MIB
 from twisted_pipe.messages.headers import FRAMING
-from twisted_pipe.proxies.http_settings import ErrorPage, FilterUse, HeadChanges, HttpSettings
+from twisted_pipe.proxies.http_settings import ErrorPage, HeadChanges, HttpSettings
 from twisted_pipe.proxies.next_upstream import NextUpstream
 from twisted_pipe.proxies.upgrade_settings import UpgradeSettings
 from twisted_pipe.service.access_log import AccessLogPlace, check_log_path
