@@ -3,8 +3,9 @@ All tests, in the processes they need: C{python -m tests}.
 
 trial runs the TestCases, on Twisted's default reactor and on ours; pytest runs the end-to-end functions, which need a running
 reactor and so processes of their own, one for each file. As many run at once as there are cores; those that measure, last and
-alone. What each prints is shown whole when it is over, in the order of the list. Exits with 1 if any of them failed. Arguments are
-passed to nobody: to run one test, call C{trial tests.core.test_pipe} or C{pytest tests/e2e -k name}.
+alone. When one is over, in the order of the list, the end of what it printed is shown, and all of it if it failed. Exits with 1 if
+any of them failed. Arguments are passed to nobody: to run one test, call C{trial tests.core.test_pipe} or
+C{pytest tests/e2e -k name}.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ LONG = ("test_http_crowd.py", "test_tcp_proxy.py", "test_transports.py", "test_h
 #: Trial tests that take long and no reactor runs: they are tried once, with ours.
 PURE = ("core", "filters", "fuzz", "http")
 LIMIT = 30 * 60  #: seconds of one run; then it is interrupted, and has failed
-SHOWN = 1 << 20  #: bytes of its output
+KEPT = 1 << 20  #: bytes of its output, the last ones
+SHOWN = 3  #: lines of the output of one that passed
 
 
 @attrs.frozen
@@ -92,7 +94,7 @@ def carry_out(run: Run) -> Outcome:
         except subprocess.TimeoutExpired:
             code = stop(process)
             output.write(f"\n=== interrupted: it did not end within {LIMIT} s\n".encode())
-        output.seek(max(0, output.seek(0, os.SEEK_END) - SHOWN))
+        output.seek(max(0, output.seek(0, os.SEEK_END) - KEPT))
         return Outcome(run, code, output.read().decode(errors="replace"), time.monotonic() - began)
 
 
@@ -119,8 +121,9 @@ def outcomes(runs: list[Run], at_once: int) -> Iterator[Outcome]:
 
 def show(outcome: Outcome) -> None:
     print(f"\n=== {outcome.run.title}: python {' '.join(outcome.run.command)}")
-    print(outcome.output.rstrip("\n"))
-    ended = "passed" if outcome.code == 0 else "FAILED"
+    lines = outcome.output.rstrip("\n").split("\n")
+    print("\n".join(lines if outcome.code else lines[-SHOWN:]))
+    ended = "FAILED" if outcome.code else "passed"
     print(f"=== {outcome.run.title}: {ended} in {outcome.seconds:.0f} s", flush=True)
 
 
