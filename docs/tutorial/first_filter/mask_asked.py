@@ -1,10 +1,15 @@
 # mask_asked.py
+from ipaddress import ip_address
+
 from mask import Mask
-from twisted.names.client import lookupPointer
+from twisted.names.client import lookupAddress
+from twisted.names.error import DNSNameError
+
+ZONE = "trusted.example.com"
 
 
 class MaskAsked(Mask):
-    """Masks nothing for clients whose name ends in .example.com."""
+    """Masks nothing for clients that our zone names: 192.0.2.1 is there as 1.2.0.192.trusted.example.com."""
 
     async def received(self, data):
         if await self.is_trusted():
@@ -12,5 +17,9 @@ class MaskAsked(Mask):
         return list(super().received(data))
 
     async def is_trusted(self):
-        answers, _, _ = await lookupPointer(self.context.client.host)
-        return any(str(answer.payload.name).endswith(".example.com") for answer in answers)
+        turned_round = ip_address(self.context.client.host).reverse_pointer.rsplit(".", 2)[0]
+        try:
+            answers, _, _ = await lookupAddress(f"{turned_round}.{ZONE}")
+        except DNSNameError:
+            return False  # the name server says that there is no such name
+        return bool(answers)
