@@ -164,6 +164,10 @@ class UpstreamTests(SynchronousTestCase):
         server = parse_upstream(MemoryReactorClock(), "no.such.host.invalid:9000", 60)
         self.assertIn("no.such.host.invalid:9000", repr(server.endpoint))
 
+    def test_no_variables(self) -> None:
+        """As nginx's addresses may have: they would be looked up as they stand, and nobody be found."""
+        self.assertEqual(self.problem("$host:9000"), "'$host' is no host: an address has no variables")
+
     def test_bad(self) -> None:
         for text, problem in {
             "": "Unknown endpoint type: ''",

@@ -187,6 +187,8 @@ def parse_upstream(reactor: Any, text: str, connect_timeout: float, folder: str 
         host, port = short
         if host == "*":
             raise ValueError("'*' is no address to connect to")
+        if "$" in host:
+            raise ValueError(f"{host!r} is no host: an address has no variables")
         host = host or LOOPBACK
         if isIPv6Address(host):
             return TCP6ClientEndpoint(reactor, host, port, timeout=patience)

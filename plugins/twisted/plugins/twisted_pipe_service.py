@@ -5,6 +5,6 @@ from twisted.application.service import ServiceMaker
 pipe = ServiceMaker(
     "twisted_pipe",
     "twisted_pipe.service.maker",
-    "A buffering TCP reverse proxy with filter plugins.",
+    "A buffering TCP and HTTP reverse proxy with filter plugins.",
     "pipe",
 )
