@@ -50,6 +50,8 @@ class ListingTests(SynchronousTestCase):
                 (folder / "pipe.toml").write_text(listing)
                 for name in set(re.findall(r'"([\w.-]+\.pem)"', listing)):
                     (folder / name).write_bytes(CERTIFICATE.private_key_and_cert_chain_pem.bytes())
+                (folder / "users").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
+                (folder / "login.html").write_text("who are you?")
                 configuration = compile_file(str(folder / "pipe.toml"), MemoryReactorClock())
                 self.assertTrue(configuration.servers, page.name)
                 found += 1
