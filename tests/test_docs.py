@@ -28,6 +28,12 @@ def listings(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them of its headings."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 class ListingTests(SynchronousTestCase):
     def test_all_compile(self) -> None:
         pages = [path.relative_to(ROOT) for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
@@ -98,7 +104,10 @@ class ListingTests(SynchronousTestCase):
             self.assertEqual((folder / name).read_text(), page(), name)
 
     def test_links(self) -> None:
-        """What a page links to is there."""
+        """What a page links to is there, heading included."""
         for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
-            for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-                self.assertTrue((page.parent / target).exists(), f"{page.name} links to {target}")
+            for target, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+                linked = page.parent / target if target else page
+                self.assertTrue(linked.exists(), f"{page.name} links to {target}")
+                if heading:
+                    self.assertTrue(heading in headings(linked), f"{page.name} links to {target}#{heading}")

@@ -67,3 +67,6 @@ class FactTests(SynchronousTestCase):
         plan = page.partition("## The rooms")[2].split("```")[1]
         rooms = set(re.findall(r"^  (\w+)/ ", plan, re.MULTILINE))
         self.assertEqual(rooms, {path.parent.name for path in PACKAGE.glob("*/__init__.py")})
+        for room in ("core", "plugin", "net", "messages"):  # of the others it names what one begins with
+            for module in {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}:
+                self.assertTrue(re.search(rf"\b{module}\b", plan), f"{room}/{module}")
