@@ -54,6 +54,20 @@ class RunTests(SynchronousTestCase):
         said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         self.assertEqual(said.stdout, "False\n")
 
+    def test_a_reader_that_has_read_enough(self) -> None:
+        """C{--help-plugins | head} ends without a traceback, however much of it was in the buffer."""
+        for option in ("--help-plugins", "--version"):
+            running = subprocess.Popen(
+                [sys.executable, "-c", f"from {main.__module__} import main; main()", option],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            assert running.stdout is not None
+            running.stdout.close()
+            running.stdout = None
+            _, errors = running.communicate()
+            self.assertEqual((errors, running.returncode), (b"", 1), option)
+
     def test_log(self) -> None:
         """On stdout, whatever that is by then, as twistd's own, without what Twisted says of its plugin cache."""
         stdout = io.StringIO()

@@ -10,8 +10,10 @@ that it should have held, not for a traceback on stderr before everything else.
 from __future__ import annotations
 
 import io
+import os
 import sys
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,9 +38,24 @@ def main() -> None:
 
     sys.argv = [*_TWISTD, *sys.argv[1:]]
     CannotStart.told = None
-    twistd.run()
+    with _quiet_end_of_readers():
+        twistd.run()
     if CannotStart.told is not None:
         raise SystemExit(1)  # it came when the reactor ran; twistd has no status for that
+
+
+@contextmanager
+def _quiet_end_of_readers() -> Iterator[None]:
+    """Whoever reads what is printed may stop, as C{head} does: that ends the process with 1, and without a traceback."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more when it ends
+        raise SystemExit(1) from None
 
 
 def _new_filter(arguments: list[str]) -> None:
