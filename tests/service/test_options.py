@@ -185,7 +185,7 @@ class RefusalTests(OptionsCase):
     def test_missing(self) -> None:
         self.assertEqual(
             self.refused(places=()),
-            "--listen: missing: must say where clients connect, such as --listen 8080 (or try --demo)",
+            "--listen: missing: must say where clients connect, such as --listen 8080 (or --config FILE, or try --demo)",
         )
         self.assertEqual(
             self.refused(places=("--listen", "8080")),

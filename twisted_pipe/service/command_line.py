@@ -107,7 +107,9 @@ def _check_places(options: Any, is_http: bool) -> None:
         if is_http:
             raise BadConfiguration("--protocol", HTTP, "must be left out: the demo looks at what TCP carries")
     elif not options["listen"]:
-        raise UsageError("--listen: missing: must say where clients connect, such as --listen 8080 (or try --demo)")
+        raise UsageError(
+            "--listen: missing: must say where clients connect, such as --listen 8080 (or --config FILE, or try --demo)"
+        )
     elif not options["upstream"]:
         raise UsageError("--upstream: missing: must say where to pass them on to, such as --upstream 127.0.0.1:9000")
 
