@@ -203,13 +203,31 @@ class PrereadTests(SynchronousTestCase):
         self.assertEqual((script.client, script.pipe.memory_bytes), (ALPHABET, 0))
 
     def test_preread_spills(self) -> None:
-        script = Script(preread=ALPHABET[:20]).feed(ALPHABET[20:]).stall()
+        """More than a buffer of it is in buffers, like what is read: there is no more memory than without it."""
+        script = Script(preread=ALPHABET[:20]).feed(ALPHABET[20:32]).stall()
         script.run()
         self.assertEqual((script.pipe.bytes_spilled, script.pipe.slabs), (0, 4))
         script.feed(b"!").run()
-        self.assertEqual((script.pipe.bytes_spilled, script.pipe.slabs), (32, 4))
+        self.assertEqual((script.pipe.bytes_spilled, script.pipe.slabs), (16, 3))
         script.take().run()
-        self.assertEqual(script.client, ALPHABET + b"!")
+        self.assertEqual((script.client, script.pipe.peak_memory), (ALPHABET[:32] + b"!", 32))
+
+    def test_preread_of_a_buffer_is_not_copied(self) -> None:
+        script = Script(preread=b"12345678").feed(ALPHABET).stall()
+        script.run()
+        self.assertEqual((script.pipe.slabs, script.pipe.peak_memory), (4, 8 + 32))
+
+    def test_preread_behind_a_length_is_surplus_however_much(self) -> None:
+        for filters in ((), (Through(),)):
+            script = Script(*filters, preread=ALPHABET, length=11)
+            self.assertEqual(script.run(), ["WRITE abcdefghijk", "FINISH"])
+            self.assertEqual(script.pipe.leftover, ALPHABET[11:])
+
+    def test_what_a_fast_path_hands_back_behind_a_length_is_surplus(self) -> None:
+        script = Script(length=100)
+        script.pipe.passed_by(ALPHABET, 20)
+        self.assertEqual((script.run()[-1], script.client), ("FINISH", ALPHABET[:20]))
+        self.assertEqual(script.pipe.leftover, ALPHABET[20:])
 
     def test_preread_is_the_whole_stream(self) -> None:
         script = Script(preread=b"all", length=3)

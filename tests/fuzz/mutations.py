@@ -127,8 +127,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "overlook an end that has passed by": (
         "pipe",
-        "            self.length = left\n            self._look_at_length()\n",
-        "            self.length = left\n",
+        "        self._receive(rest, 0)\n",
+        "        if rest:\n            self._receive(rest, 0)\n",
     ),
     "decode what was decoded": (
         "pipe",

@@ -98,7 +98,7 @@ class Pipe:
         @param pool: slabs of C{limits.buffer_size}.
         @param filters: in order.
         @param length: bytes the stream has in all, if known.
-        @param preread: its first bytes, if they were received already.
+        @param preread: its first bytes, if they were received already; more than a buffer holds is copied into buffers.
         @param quota: bytes on disk that it shares with other pipes.
         @param cacheable: whether everything goes to a file, from which the downstream is fed; the file is whole at the end.
         @param kept: the same for a while, until its owner takes the file (L{did_take_file}): C{max_temp_file_size} bounds it.
@@ -148,7 +148,7 @@ class Pipe:
         if head:
             self._put_head(head)
         if preread:
-            self._receive(preread)
+            self._receive(preread, pool.size)
         elif length == 0:
             self.upstream = Flow.ENDED
 
@@ -522,19 +522,10 @@ class Pipe:
         """
         if left is not None:
             self.length = left
-            self._look_at_length()
-        remaining = memoryview(rest)
-        while remaining:
-            view = self.read_view()
-            part = remaining[: len(view)]
-            view[: len(part)] = part
-            self.did_read(len(part))
-            remaining = remaining[len(part) :]
-            if self._filled == self._pool.size:
-                self._pass_on()
+        self._receive(rest, 0)
 
-    def _receive(self, data: bytes) -> None:
-        """Bytes that somebody else has received."""
+    def _receive(self, data: bytes, small: int) -> None:
+        """Bytes that somebody else has received. More than C{small} of them are copied into buffers, so that they count as such."""
         self.bytes_in += len(data)
         if self.decoder is not None:
             own = bytearray(data)
@@ -542,6 +533,8 @@ class Pipe:
         elif self.length is not None:
             kept = self._cut(len(data))
             data, self.leftover = data[:kept], data[kept:]
+        if len(data) > small:
+            data = self._copy(data)
         if not data:
             return
         if self.chain is None:
@@ -550,6 +543,19 @@ class Pipe:
             self._own_bytes += len(data)
             self._note_peak()
             self.chain.raw.append(Segment(data, None, len(data)))
+
+    def _copy(self, data: bytes) -> bytes:
+        """Into buffers, as far as there are some; returns what is left."""
+        remaining = memoryview(data)
+        while remaining and self.has_room:
+            view = self.read_view()
+            part = remaining[: len(view)]
+            view[: len(part)] = part
+            self._filled += len(part)
+            remaining = remaining[len(part) :]
+            if self._filled == self._pool.size:
+                self._pass_on()
+        return bytes(remaining)
 
     def _cut(self, count: int) -> int:
         """How many of C{count} bytes belong to the stream; at the last of them it has ended."""
