@@ -95,7 +95,7 @@ class Cluster:
                 [program("postgres"), "-D", str(self.directory / "data")], stdout=log, stderr=log, **self._account()
             )
         ready = [program("pg_isready"), "-q", "-h", str(self.directory), "-p", str(self.port)]
-        patience = time.monotonic() + 30
+        patience = time.monotonic() + 120
         while subprocess.run(ready).returncode != 0:
             complaint = (self.directory / "postgres.log").read_text()
             assert self._process.poll() is None and time.monotonic() < patience, complaint
@@ -105,7 +105,7 @@ class Cluster:
         """At once, without the peace of clients."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(20)
+            self._process.wait(60)
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.directory, **self._account())
