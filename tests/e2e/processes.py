@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["anonymous_memory", "cpu_seconds", "nameless_files", "threads"]
+__all__ = ["all_read", "anonymous_memory", "cpu_seconds", "nameless_files", "threads"]
 
 
 def anonymous_memory(pid: int) -> int:
@@ -15,6 +15,13 @@ def anonymous_memory(pid: int) -> int:
         if line.startswith("Anonymous:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("the kernel does not say")
+
+
+def all_read(port: int) -> bool:
+    """Whether nothing waits in the kernel on TCP connections with C{port} at either end: neither to be sent nor to be read."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    near = [row for row in rows if port in (int(row[each].rpartition(":")[2], 16) for each in (1, 2))]
+    return all(row[4] == "00000000:00000000" for row in near if row[3] != "0A")  # 0A listens
 
 
 def threads(pid: int) -> int:
