@@ -10,13 +10,16 @@ one that is lost, doubled or shifted is noticed.
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import itertools
 import json
 import random
 import socket
 import struct
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +27,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import attrs
+from processes import all_read
 
 MIB = 1024 * 1024
 PART = 256 * 1024
@@ -252,10 +256,27 @@ class Connection:
 
     def _break_off(self, wish: Wish) -> None:
         if wish.end == "reset":
-            time.sleep(0.2)  # a reset drops what has not been read
+            self._wait_for_reader()  # a reset drops what has not been read
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif wish.end == "silence":
             self._sock.recv(1)
+
+    def _wait_for_reader(self) -> None:
+        """Until the other side has read all; it may be one that does not, for ten seconds."""
+        until = time.monotonic() + 10
+        while not self._was_read() and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.05)
+
+    def _was_read(self) -> bool:
+        if self._sock.family != socket.AF_INET:
+            unread = array.array("i", [0])
+            fcntl.ioctl(self._sock, termios.TIOCOUTQ, unread)
+            return not unread[0]
+        try:
+            return all_read(self._sock.getpeername()[1])
+        except OSError:
+            return True  # it has gone
 
     def _send_events(self, wish: Wish) -> None:
         for number in range(wish.events):
