@@ -153,12 +153,12 @@ def gone(case: Case, bench: HttpBench) -> None:
         name = case.name(size)
         client = bench.client()
         if size < MIB:
-            client.ask(case.target(size, "&wait=0.1"))
+            client.ask(case.target(size, "&wait=5"))
             wait_until(lambda: bench.origin.request(name), 10, "the request")  # noqa: B023
             client.leave()
             assert bench.proxy.find_line(name)["status"] == 499
         else:
-            client.ask(case.target(size, "&pause=0.02"))
+            client.ask(case.target(size, "&pause=0.2"))
             next(client.parts(client.head()))
             client.leave()
             assert "client" in (bench.proxy.find_line(name)["error"] or ""), bench.proxy.find_line(name)
