@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from http_clients import Client
+from http_clients import PATIENCE, Client
 
 __all__ = ["NamedOrigin", "ask", "named_origins", "share"]
 
 
 class NamedOrigin:
     """
-    Answers with its address. C{/healthz} is 200 or 503; C{/slow} takes two seconds between the two halves of its body.
+    Answers with its address. C{/healthz} is 200 or 503; C{/slow} waits for C{go_on} between the two halves of its body.
 
     @ivar host: the address it listens on; C{port} its port.
     @ivar healthy: what C{/healthz} says.
     @ivar requests: how many it got, without those of C{/healthz}; C{checks} of these.
     @ivar connections: how many are open now.
+    @ivar go_on: set it to let C{/slow} end.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -30,6 +30,7 @@ class NamedOrigin:
         self.port = port
         self.healthy = True
         self.requests = self.checks = self.connections = 0
+        self.go_on = threading.Event()
         self._server: ThreadingHTTPServer | None = None
 
     def __str__(self) -> str:
@@ -62,7 +63,7 @@ class NamedOrigin:
                 self.end_headers()
                 self.wfile.write(body[:4])
                 if self.path == "/slow":
-                    time.sleep(2)
+                    origin.go_on.wait(PATIENCE)
                 self.wfile.write(body[4:])
 
             def log_message(self, format: str, *args: Any) -> None:

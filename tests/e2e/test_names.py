@@ -94,7 +94,8 @@ async def test_the_ttl_is_honoured(tmp_path: Path) -> None:
             asked = it.names.count("app.test", dns.A) - first
             assert 2 <= asked <= time.monotonic() - begin + 1, asked
             it.set(it.origins[0].host, ttl=300)
-            time.sleep(1.5)
+            last = it.names.count("app.test", dns.A)
+            wait_until(lambda: it.names.count("app.test", dns.A) > last, 5, "a question with the long answer")
             first = it.names.count("app.test", dns.A)
             it.set(it.origins[1].host, ttl=300)
             time.sleep(2)
@@ -134,26 +135,26 @@ async def test_a_nameserver_that_is_silent_at_the_start(tmp_path: Path) -> None:
         with named_origins(1) as (origin,), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", 0))
             port = silent.getsockname()[1]
-            resolve = f'resolve = "dns:nameserver=127.0.0.1#{port}:timeout=1500ms"'
+            resolve = f'resolve = "dns:nameserver=127.0.0.1#{port}:timeout=4s"'
             begin = time.monotonic()
             with http_proxy(tmp_path / "pipe", f"app.test:{origin.port}", upstream=resolve) as proxy:
                 answer = ask(proxy.port)
                 assert answer == "502"
-                assert 1 < time.monotonic() - begin < 10
+                assert 1 < time.monotonic() - begin < 60
                 begin = time.monotonic()
                 assert ask(proxy.port) == "502"
-                assert time.monotonic() - begin < 0.5, "it waited, though nothing is to be waited for"
-                assert proxy.pipe.log.count("cannot be looked up, no server is known: no answer within 1.5 s") == 1
+                assert time.monotonic() - begin < 3, "it waited, though nothing is to be waited for"
+                assert proxy.pipe.log.count("cannot be looked up, no server is known: no answer within 4 s") == 1
                 silent.close()
                 names = NameServer(port)
                 names.set("app.test", dns.A, a("app.test", origin.host, 1))
                 in_reactor(lambda: names.start(tcp=False))
                 try:
-                    wait_until(lambda: ask(proxy.port) == str(origin), 10, "an answer")
+                    wait_until(lambda: ask(proxy.port) == str(origin), 15, "an answer")
                 finally:
                     in_reactor(names.stop)
                 begin = time.monotonic()
-            assert time.monotonic() - begin < 3
+            assert time.monotonic() - begin < 10
 
     await deferToThread(silence)
 
@@ -182,7 +183,8 @@ async def test_what_is_under_way_on_a_removed_address_ends_well(tmp_path: Path) 
             client.ask("/slow")
             wait_until(lambda: it.origins[0].requests == 1, 5, "the request")
             it.set(it.origins[1].host)
-            wait_until(lambda: it.ask() == str(it.origins[1]), 1.9, "the change of the address")
+            wait_until(lambda: it.ask() == str(it.origins[1]), 3, "the change of the address")
+            it.origins[0].go_on.set()
             head = client.head()
             assert client.body(head).decode() == str(it.origins[0])
             wait_until(lambda: not it.origins[0].connections, 5, "the end of the connection")
@@ -254,11 +256,11 @@ async def test_it_stops_at_once_while_it_asks(tmp_path: Path) -> None:
     def stop() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", 0))
-            resolve = f'resolve = "dns:nameserver=127.0.0.1#{silent.getsockname()[1]}"'
+            resolve = f'resolve = "dns:nameserver=127.0.0.1#{silent.getsockname()[1]}:timeout=60s"'
             with http_proxy(tmp_path / "pipe", "app.test:80", upstream=resolve) as proxy:
                 begin = time.monotonic()
                 assert proxy.pipe.stop() in (0, -SIGTERM)
-                assert time.monotonic() - begin < 2
+                assert time.monotonic() - begin < 20
                 proxy_log = proxy.pipe.log
             assert "Traceback" not in proxy_log
             assert "cannot be looked up" not in proxy_log
