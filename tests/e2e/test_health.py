@@ -12,7 +12,7 @@ from named_origin import NamedOrigin, ask, named_origins, share
 from programs import wait_until
 from twisted.internet.threads import deferToThread
 
-CHECK = 'health = { check = "http", path = "/healthz", interval = "100ms", jitter = "20ms", timeout = "500ms" }'
+CHECK = 'health = { check = "http", path = "/healthz", interval = "100ms", jitter = "20ms", timeout = "10s" }'
 
 
 def members(origins: list[NamedOrigin]) -> str:
@@ -38,11 +38,13 @@ async def test_a_server_that_is_unwell_is_not_asked(reactor: str, tmp_path: Path
                 healthy = f"{second} is healthy: 2 checks in a row were passed"
                 wait_until(lambda: healthy in proxy.pipe.log, 5, "the line")
                 assert share(proxy.port, 9) == {str(each): 3 for each in origins}
-                before = first.checks
+                before, began = first.checks, time.monotonic()
                 time.sleep(1)
-                assert 2 <= first.checks - before <= 10
+                asked, passed = first.checks - before, time.monotonic() - began
+                assert 2 <= asked <= passed / 0.1 + 2, (asked, passed)  # one may have been late, and one is under way
                 assert proxy.pipe.log.count("is healthy:") == proxy.pipe.log.count("is unhealthy,") == 1
                 proxy.check_alive()
+            time.sleep(0.5)  # one may still be under way here
             before = first.checks
             time.sleep(0.5)
             assert first.checks == before, "it is checked though the service has stopped"
@@ -79,7 +81,7 @@ async def test_nobody_is_well(tmp_path: Path) -> None:
             wait_until(lambda: ask(proxy.port) == "502", 5, "502")
             begin = time.monotonic()
             assert share(proxy.port, 50) == {"502": 50}
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < 30
             assert proxy.pipe.log.count("no server is up") == 1
             origins[1].healthy = True
             wait_until(lambda: ask(proxy.port) == str(origins[1]), 5, "an answer")
