@@ -372,6 +372,13 @@ def test_much_to_and_from_an_upstream(bench: Bench, to_tls: Running, tmp_path: P
 # reload
 
 
+def replace(path: Path, data: bytes) -> None:
+    """In one step: nobody reads an empty file."""
+    new = path.with_suffix(".new")
+    new.write_bytes(data)
+    os.replace(new, path)
+
+
 class Load:
     """Clients that connect, ask and leave, for as long as C{going} is set."""
 
@@ -421,18 +428,20 @@ def test_a_certificate_is_replaced_under_load(bench: Bench, tmp_path: Path, reac
                 threads.submit(load.run)
             try:
                 for count in range(1, 4):
+                    wait_until(lambda wanted=count: len(set(load.serials)) == wanted, 10, "its use")  # type: ignore[misc]
                     files.issue("a.pem", "a.example")
                     wait_until(lambda wanted=count: running.log.count("loaded anew") >= wanted, 20, "a reload")  # type: ignore[misc]
                     time.sleep(0.5)
-                right = path.read_bytes()
-                path.write_bytes(b"oops")
+                wait_until(lambda: len(set(load.serials)) == 4, 10, "the use of the last")
+                replace(path, b"oops")
                 wait_until(lambda: "stays in use" in running.log, 20, "a line that says so")
-                path.write_bytes(right)
+                seen = len(load.serials)
+                wait_until(lambda: len(load.serials) > seen + 20, 10, "more connections")
             finally:
                 load.going.clear()
         assert load.failures == []
-        assert len(load.serials) > 100
         assert len(set(load.serials)) == 4
         changes = sum(one != other for one, other in zip(load.serials, load.serials[1:], strict=False))
-        assert changes < 3 + 4 * 4, "each is used until the next, however many threads look"
+        # at each of three changes, the other three clients may still tell of the one before
+        assert changes <= 3 * (1 + 2 * 3), "each is used until the next, however many threads look"
         assert running.log.count("stays in use") == 1
