@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -85,7 +86,8 @@ async def test_installed_message_filter(tmp_path: Path, monkeypatch: pytest.Monk
     def fetched() -> list[bytes]:
         with socket.create_server(("127.0.0.1", 0)) as upstream:
             upstream.settimeout(10)
-            text = listing.replace("9000", str(upstream.getsockname()[1])).replace("8080", str(port))
+            ports = {"9000": upstream.getsockname()[1], "8080": port}
+            text = re.sub("9000|8080", lambda found: str(ports[found[0]]), listing)
             with configured(tmp_path, text, port) as pipe:
                 hidden = asked(pipe.port, b"/%70rivate/a")
                 with ThreadPoolExecutor(1) as client:

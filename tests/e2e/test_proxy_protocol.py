@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from configured import configured
 from nginx import http_block, running_nginx
-from programs import free_port, peer, running_server
+from programs import free_port, peer, running_server, wait_until
 from test_tls import certificate
 
 from twisted_pipe.preface.addresses import InetAddress
@@ -36,11 +36,13 @@ HEADERS = {
 REACTORS = ["", "epoll"]
 
 
-def front(port: int, trusted: str = '"127.0.0.1"', body: str = f"{WHO}|{TLVS}", more: str = "") -> str:
+def front(
+    port: int, trusted: str = '"127.0.0.1"', body: str = f"{WHO}|{TLVS}", more: str = "", timeout: str = "20s"
+) -> str:
     """One who says whom he takes his clients for."""
     return f"""
         [[servers]]
-        listen = {{ address = "127.0.0.1:{port}", proxy_protocol = {{ trusted = {trusted}, timeout = "2s" }} }}
+        listen = {{ address = "127.0.0.1:{port}", proxy_protocol = {{ trusted = {trusted}, timeout = "{timeout}" }} }}
         {more}
         [[servers.routes]]
         prefix = "/"
@@ -140,11 +142,12 @@ class TestWhoIsNotLetIn:
             huge + bytes(10_000_000): "it says that it has 65551 bytes, at most 4096 are taken",
             b"\r\n\r\n\0\r\nQUIT\n\x31": "its version is 3, not 2",
         }
-        with configured(tmp_path, front(ours), ours, reactor) as pipe:
+        with configured(tmp_path, front(ours, timeout="2s"), ours, reactor) as pipe:
             before = pipe.memory()
             for data in cases:
                 assert conversation(ours, data) == b""
             assert conversation(ours) == b"", "who says nothing is closed after the timeout"
+            wait_until(lambda: "timeout of 2 s expired" in pipe.log, 5, "its line")
             lines = [line for line in pipe.log.splitlines() if "refused" in line]
             for line, why in zip(lines, [*cases.values(), "preface timeout of 2 s expired"], strict=True):
                 assert re.search(r"client 127\.0\.0\.1:\d+: refused: PROXY protocol: ", line), line
@@ -156,7 +159,8 @@ class TestWhoIsNotLetIn:
         ours = free_port()
         with configured(tmp_path, front(ours, '["10.0.0.0/8", "unix:"]'), ours, reactor) as pipe:
             assert conversation(ours, write_header(HEADERS[Version.TEXT]), b"GET / HTTP/1.0\r\n\r\n") == b""
-            assert "refused: PROXY protocol: it is none of the trusted proxies" in pipe.log
+            said = "refused: PROXY protocol: it is none of the trusted proxies"
+            wait_until(lambda: said in pipe.log, 5, said)
 
 
 class TestToServers:

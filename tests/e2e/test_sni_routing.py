@@ -38,14 +38,14 @@ def servers(tmp_path: Path) -> Iterator[dict[str, int]]:
         yield ports
 
 
-def router(port: int, servers: dict[str, int]) -> str:
+def router(port: int, servers: dict[str, int], preread_timeout: str = "20s") -> str:
     return f"""
         [[servers]]
         protocol = "tcp"
         listen = "127.0.0.1:{port}"
         proxy = "127.0.0.1:{servers["default"]}"
         log_sessions = true
-        preread_timeout = "2s"
+        preread_timeout = "{preread_timeout}"
         routes = [
             {{ names = ["a.example", "*.a.example"], proxy = "127.0.0.1:{servers["a.example"]}" }},
             {{ names = "c.example", alpn = "acme-tls/1", proxy = "127.0.0.1:{servers["a.example"]}" }},
@@ -163,7 +163,7 @@ class TestRouting:
         with socket.create_server(("127.0.0.1", 0)) as greeter:
             ports = dict.fromkeys(NAMES, greeter.getsockname()[1])
             with (
-                configured(tmp_path, router(ours, ports), ours, reactor),
+                configured(tmp_path, router(ours, ports, "2s"), ours, reactor),
                 socket.create_connection(("127.0.0.1", ours), timeout=20) as client,
             ):
                 greeter.settimeout(20)

@@ -55,7 +55,7 @@ async def _serve(port: int) -> None:
 
 
 def _opened(url: str, **options: Any) -> Any:
-    return connect(url, max_size=None, proxy=None, **options)
+    return connect(url, max_size=None, proxy=None, open_timeout=60, **options)
 
 
 async def messages(url: str) -> None:
