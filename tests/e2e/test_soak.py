@@ -32,7 +32,7 @@ FULL = os.environ.get("TWISTED_PIPE_SOAK") == "full"
 SEED = int(os.environ.get("TWISTED_PIPE_SOAK_SEED", "0"))
 COUNT, LARGEST = (300, 64 * MIB) if FULL else (100, 8 * MIB)
 #: Seconds for a round.
-LIMIT = 55 if FULL else 30
+LIMIT = 120
 #: What each proxy may keep after its first round: free slabs (8 MiB of each size) and the interpreter's own.
 KEEPS = 24 * MIB
 #: How much more that may be after another round of the same.
@@ -52,7 +52,7 @@ class Peers:
     def __init__(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("soak.py")), str(COUNT), str(LARGEST)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-        self.port = int(self._answer(10))
+        self.port = int(self._answer(60))
 
     def begin(self, pipes: list[Running]) -> None:
         """Tell it where the proxies are."""
@@ -66,7 +66,7 @@ class Peers:
 
     def stop(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
