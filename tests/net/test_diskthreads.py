@@ -171,11 +171,14 @@ class RunTests(DiskThreadsCase):
         self.assertEqual(results, [7])
 
     def test_stop_ends_the_threads(self) -> None:
-        before = threading.active_count()
-        done = self.threads.run(int)
+        before = set(threading.enumerate())
+        ran: list[threading.Thread] = []
+        done = self.threads.run(lambda: ran.append(threading.current_thread()))
         self.reactor.run_until(lambda: done.called)
         self.threads.stop()
-        self.assertEqual(threading.active_count(), before)
+        self.assertEqual(len(ran), 1)
+        self.assertNotIn(ran[0], before)
+        self.assertFalse(ran[0].is_alive())
         self.threads.stop()
 
     def test_stop_without_a_write_ever(self) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.fakes import Reader, Recorder
 from tests.net.loopback import Loopback, RelayRecorder
+from twisted_pipe.net import loop
 from twisted_pipe.net.relay import Relay
 
 
@@ -36,6 +37,11 @@ class LoopCase(SynchronousTestCase):
 
 
 class StatisticsTests(LoopCase):
+    def setUp(self) -> None:
+        LoopCase.setUp(self)
+        self.passed = 0.0
+        self.patch(loop, "time", SimpleNamespace(monotonic=lambda: self.passed))
+
     def test_waits_and_events(self) -> None:
         _transport, peer = self.engine.connect()
         self.engine.settle()
@@ -119,8 +125,12 @@ class StatisticsTests(LoopCase):
         self.assertTrue(self.count("waits") > waits and self.count("events") > events)
         self.assertTrue(self.count("control_calls") > calls, "those of the old instance are not forgotten")
 
+    def takes(self, seconds: float) -> None:
+        """As if the handler that is running took so long, and all others no time."""
+        self.passed += seconds
+
     def test_slow_handlers(self) -> None:
-        _transport, peer = self.engine.connect(Recorder(lambda data: time.sleep(0.03)))
+        _transport, peer = self.engine.connect(Recorder(lambda data: self.takes(0.03)))
         self.engine.settle()
         with capturedLogs() as logs:
             peer.write(b"x")
@@ -131,7 +141,7 @@ class StatisticsTests(LoopCase):
             self.engine.settle()
         self.assertEqual(self.count("slow_handlers"), 1)
         line = str(formatEvent(logs[0]))
-        self.assertRegex(line, r"a handler took 0\.0\d\d s, in which nobody else had a turn: <EdgeSocket fd=\d+ ")
+        self.assertRegex(line, r"a handler took 0\.030 s, in which nobody else had a turn: <EdgeSocket fd=\d+ ")
         self.loop.slow_handler = 5.0
         peer.write(b"x")
         self.engine.settle()
@@ -139,7 +149,7 @@ class StatisticsTests(LoopCase):
 
     def test_a_slow_handler_that_raises(self) -> None:
         def fail(data: bytes) -> None:
-            time.sleep(0.01)
+            self.takes(0.01)
             raise ZeroDivisionError
 
         protocol = Recorder(fail)
