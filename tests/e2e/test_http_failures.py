@@ -27,16 +27,27 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 SETTINGS = """
-read_timeout = "1500ms"
-client_header_timeout = "2s"
-client_body_timeout = "2s"
-keepalive_timeout = "3s"
+client_header_timeout = "4s"
+client_body_timeout = "4s"
+keepalive_timeout = "5s"
 lingering_timeout = "5s"
 """
 ROUTES = """
 [[servers.routes]]
 prefix = "/dead/"
 proxy = "127.0.0.1:1"
+
+[[servers.routes]]
+prefix = "/hasty/on/"
+proxy = "app"
+read_timeout = "2s"
+
+[[servers.routes]]
+prefix = "/hasty/off/"
+proxy = "app"
+buffering = false
+request_buffering = false
+read_timeout = "2s"
 
 [[servers.routes]]
 prefix = "/spare/"
@@ -62,7 +73,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBench]:
 
 def curl(bench: HttpBench, target: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     url = f"http://127.0.0.1:{bench.proxy.port}{target}"
-    return subprocess.run([peer("curl"), "-sS", "--max-time", "20", *arguments, url], capture_output=True, check=False)
+    return subprocess.run([peer("curl"), "-sS", "--max-time", "60", *arguments, url], capture_output=True, check=False)
 
 
 def whole(size: int) -> bytes:
@@ -85,7 +96,7 @@ async def test_a_truncated_response_is_seen_to_be(framing: str, end: str, bench:
         for route, stop in itertools.product(("on", "off"), (0, 3 * MIB) if end == "silence" else STOPS):
             name = f"truncated-{framing}-{end}-{route}-{stop}"
             query = f"size={4 * MIB}&framing={framing}&stop={stop}&end={end}&name={name}"
-            got = curl(bench, f"/{route}/?{query}")
+            got = curl(bench, f"{'/hasty' if end == 'silence' else ''}/{route}/?{query}")
             assert got.returncode in TRUNCATED, (name, got.returncode, got.stderr)
             assert got.stdout == whole(stop), f"{name}: {len(got.stdout)} bytes"
             line = bench.proxy.find_line(name)
@@ -211,10 +222,10 @@ async def test_an_origin_that_is_silent(bench: HttpBench) -> None:
         for method in ("GET", "HEAD"):
             with bench.client() as client:
                 began = time.monotonic()
-                client.ask(f"/on/?wait=15&name=silent-{method}", method)
+                client.ask(f"/hasty/on/?wait=15&name=silent-{method}", method)
                 head = client.head()
                 assert head.status == 504
-                assert 1.4 < time.monotonic() - began < 15
+                assert 1.9 < time.monotonic() - began < 15
                 assert "read timeout" in bench.proxy.find_line(f"silent-{method}")["error"]
         used = {bench.connection_of(f"silent-{method}") for method in ("GET", "HEAD")}
         with bench.client() as client:
@@ -290,7 +301,7 @@ async def test_clients_that_say_nothing_more(bench: HttpBench) -> None:
         for name, client in clients.items():
             with client:
                 assert client.ended(), name
-        assert 1.9 < time.monotonic() - began < 20
+        assert 3.9 < time.monotonic() - began < 20
 
     await deferToThread(silent)
     await deferToThread(bench.proxy.check_clean)
