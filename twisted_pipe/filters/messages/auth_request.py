@@ -23,12 +23,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers as WebHeaders
 
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.filters.messages.base import MessageFilter, at_least, option
 from twisted_pipe.filters.messages.option_values import parse_field_names
+from twisted_pipe.filters.messages.service_agent import service_agent
 from twisted_pipe.messages.headers import alike
 from twisted_pipe.messages.reply import Reply
 from twisted_pipe.messages.request import RequestMessage
@@ -76,7 +76,7 @@ class AuthRequest(MessageFilter):
     @ivar pass_back: fields of a refusal that the client gets besides C{WWW-Authenticate}. Default
         C{Set-Cookie}.
     @ivar timeout: seconds for the answer's head, and again for its body, which nobody waits for. Default 10.
-    @ivar keepalive: connections to the service that may be idle. Default 8.
+    @ivar keepalive: connections to the service that may be idle; 0: each serves one question. Default 8.
     @ivar most: questions that may be open at a time; more are answered 503. Default 256.
     """
 
@@ -92,7 +92,7 @@ class AuthRequest(MessageFilter):
         help="fields of a refusal that the client gets, besides WWW-Authenticate",
     )
     timeout: float = option(parse_duration, default=10.0, help="for its answer", unit="seconds")
-    keepalive: int = option(parse_count, default=8, help="connections to it that may be idle")
+    keepalive: int = option(parse_count, default=8, help="connections to it that may be idle; 0: none")
     most: int = option(at_least(1, parse_count), default=256, help="questions that may be open at a time")
     _agent: Any = attrs.field(init=False, default=None, eq=False, repr=False)
     _open: int = attrs.field(init=False, default=0, eq=False, repr=False)
@@ -137,10 +137,7 @@ class AuthRequest(MessageFilter):
 
     def _get_agent(self) -> Any:
         if self._agent is None:
-            pool = HTTPConnectionPool(self.context.clock)
-            pool.maxPersistentPerHost = self.keepalive
-            pool.cachedConnectionTimeout = 60
-            self._agent = Agent(self.context.clock, connectTimeout=self.timeout, pool=pool)
+            self._agent = service_agent(self.context.clock, self.timeout, self.keepalive)
         return self._agent
 
 
