@@ -224,6 +224,33 @@ class ThreadTests(BasicAuthCase):
         self.threads.work()
         self.assertTrue(harness.request(request(b"alice:4")).waiting)
 
+    def test_hashes_that_python_makes_are_made_one_after_the_other(self) -> None:
+        """Several threads of them would be no faster, and the reactor's would wait for each of them."""
+        harness = self.harness()
+        exchanges = [harness.request(request(b"bob:%d" % number)) for number in range(3)]
+        for done in range(3):
+            self.assertEqual(len(self.threads.waiting), 1)
+            self.threads.work()
+            self.assertEqual([each.waiting for each in exchanges].count(False), done + 1)
+
+    def test_others_leave_threads_for_other_work(self) -> None:
+        harness = self.harness()
+        for number in range(9):
+            harness.request(request(b"alice:%d" % number))
+        self.assertEqual(len(self.threads.waiting), 4)
+        self.threads.work()
+        self.assertEqual(len(self.threads.waiting), 4)
+
+    def test_one_that_fails_lets_the_next_have_its_turn(self) -> None:
+        harness = self.harness()
+        exchanges = [harness.request(request(b"bob:%d" % number)) for number in range(2)]
+        [(done, _, _)] = self.threads.waiting
+        self.threads.waiting.clear()
+        done.errback(MemoryError("no memory"))
+        self.assertEqual(self.status(exchanges[0]), 500)
+        self.threads.work()
+        self.assertEqual(self.status(exchanges[1]), 401)
+
     def test_what_fails_in_the_thread_is_a_failure(self) -> None:
         exchange = self.harness().request(request())
         [(done, _, _)] = self.threads.waiting

@@ -5,7 +5,8 @@ bcrypt (C{$2y$}, by the package C{bcrypt}) is what to use: C{htpasswd -B}. SHA-c
 https://www.akkadia.org/drepper/SHA-crypt.txt), C{apr1} (the default of C{htpasswd}) and C{{SHA}} are read because files have them.
 The C{crypt} of the system is not asked: Python 3.13 has it no more, and C{crypt(3)} would take plain text for the old DES.
 
-A slow hash is slow on purpose. Whoever asks does it off the reactor's thread.
+A slow hash is slow on purpose. Whoever asks does it off the reactor's thread, and those that Python computes
+(L{is_made_by_python}) one at a time: they hold the interpreter.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["is_known", "matches"]
+__all__ = ["is_known", "is_made_by_python", "matches"]
 
 _ALPHABET = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BCRYPT = re.compile(rb"\$2[abxy]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}")
@@ -34,6 +35,11 @@ _ORDER_APR1 = [(0, 6, 12), (1, 7, 13), (2, 8, 14), (3, 9, 15), (4, 10, 5)]
 def is_known(stored: bytes) -> bool:
     """Whether C{stored} is a hash of one of these kinds."""
     return any(form.fullmatch(stored) for form in (_BCRYPT, _SHA_CRYPT, _APR1, _SHA1))
+
+
+def is_made_by_python(stored: bytes) -> bool:
+    """Whether the rounds of C{stored}, a hash of one of these kinds, are Python's: SHA-crypt and apr1."""
+    return stored.startswith((b"$5$", b"$6$", b"$apr1$"))
 
 
 def matches(password: bytes, stored: bytes) -> bool:
