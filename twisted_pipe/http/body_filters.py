@@ -32,9 +32,10 @@ __all__ = [
     "uses_of",
 ]
 
-_EMPTY = frozenset({204, 304})
+_NO_CONTENT, _NOT_MODIFIED = 204, 304
 _PART = 206  # of something, or several: no filter that looks at the bytes may see them as the whole
 _CODED = frozenset({b"content-length", b"accept-ranges", b"content-md5", b"digest", b"repr-digest", b"content-digest"})
+_TAG = re.compile(rb'(?:W/)?"[^"]*"')
 _REFUSED = re.compile(rb";[ \t]*q=0(?:\.0{0,3})?[ \t]*(?:;|$)")
 _ALIASES = {b"x-gzip": b"gzip", b"x-compress": b"compress"}  # RFC 9110, section 8.4.1
 _COMPRESSIBLE = ("text/*", "application/json", "application/javascript", "application/xml", "image/svg+xml")
@@ -108,16 +109,45 @@ def filters_of_response(
     uses: Sequence[FilterUse], response: ResponseHead, lines: list[bytes], request: RequestHead
 ) -> ChosenFilters:
     """
-    The same for a response's body.
+    The same for a response's body. Where there is none, because HEAD was asked or nothing has changed (304), the fields are those
+    that are said of it.
 
     @param response: as the upstream has sent it.
     @param request: what it answers.
     """
-    if response.status in _EMPTY:
+    asked = request.asked or request  # whatever the upstream was told
+    if response.status == _NO_CONTENT:
         return ChosenFilters((), lines)
+    if response.status == _NOT_MODIFIED:
+        return ChosenFilters((), _not_modified(uses, response, lines, asked))
     if response.status == _PART:
         uses = tuple(use for use in uses if _takes_parts(use.factory))
-    return _choose(uses, response, lines, request.asked or request)  # whatever the upstream was told
+    return _choose(uses, response, lines, asked)
+
+
+def _not_modified(
+    uses: Sequence[FilterUse], response: ResponseHead, lines: list[bytes], asked: RequestHead
+) -> list[bytes]:
+    """
+    The fields of a 304, which says of a body what its 200 has said (RFC 9110, section 15.4.5). Mostly it does not say of which type
+    that is; so whether filters have made its tag weak is told by the client, who knows it.
+    """
+    media_type = _media_type(response.get(b"content-type"))
+    for use in uses:
+        fits = not media_type or matches_type(_types(use), media_type)
+        if fits and _coding(use.factory, "content_coding") and not (_is_fixed(response) or _codings_of(lines)):
+            lines = _varying(lines)
+    known = _TAG.findall(asked.get_list(b"if-none-match") or b"")
+    return [_known_as(line, known) for line in lines]
+
+
+def _known_as(line: bytes, tags: Sequence[bytes]) -> bytes:
+    """An C{ETag} that is among C{tags} as a weak one only is weak."""
+    if line[:5].lower() != b"etag:":
+        return line
+    tag = line[5:].strip(b" \t")
+    weak = b"W/" + tag
+    return b"ETag: " + weak if weak in tags and tag not in tags else line
 
 
 def _choose(uses: Sequence[FilterUse], head: Head, lines: list[bytes], asked: RequestHead | None) -> ChosenFilters:
@@ -172,8 +202,8 @@ def _coded(
     if not (produced or removed):
         # most want the text, not a coding of it
         return not present or _any_coding(factory), lines
-    if b"no-transform" in (head.get_list(b"cache-control") or b"").lower():
-        return False, lines  # RFC 9110, section 7.7
+    if _is_fixed(head):
+        return False, lines
     if removed:
         return (True, _with_codings(lines, present[:-1])) if present[-1:] == [removed] else (False, lines)
     if present:
@@ -183,6 +213,11 @@ def _coded(
         if not accepts_coding(asked.get_list(b"accept-encoding"), produced):
             return False, lines
     return True, _with_codings(lines, [produced])
+
+
+def _is_fixed(head: Head) -> bool:
+    """Whether codings are to be left as they are: RFC 9110, section 7.7."""
+    return b"no-transform" in (head.get_list(b"cache-control") or b"").lower()
 
 
 def _with_codings(lines: list[bytes], codings: list[bytes]) -> list[bytes]:

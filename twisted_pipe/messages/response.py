@@ -50,7 +50,7 @@ class ResponseMessage(Message):
 
     def filter_body(self, filter: IPipeFilterFactory | Callable[[FilterContext], Any], name: str = "") -> None:
         """
-        As of every message; of one without a body it does nothing.
+        As of every message. One without a body passes none: the head of the answer to HEAD says what they would make of it.
 
         @raise ValueError: it is the proxy's own: a L{Reply<twisted_pipe.messages.reply.Reply>} says what its body is; or it is too
             late.

@@ -19,6 +19,7 @@ from twisted_pipe.http.upgrade import offered
 from twisted_pipe.proxies.answers import Page, answer_page, error_answer, redirect_page
 from twisted_pipe.proxies.drain import Drain
 from twisted_pipe.proxies.head_changes import change_response
+from twisted_pipe.proxies.http_filters import unbuilt_filters
 from twisted_pipe.proxies.http_settings import Answer, ProxyTo, Redirect, Route
 from twisted_pipe.proxies.message_filters import FilteredMessages
 from twisted_pipe.proxies.next_upstream import Setback
@@ -236,7 +237,13 @@ class Exchange(UpstreamSide):
             self._change_protocol(response, line, lines, bytes(body))
         elif response.framing is _NO_BODY:
             self._response_in(not body, now)
-            self.send_whole(line, lines, response.content_length, b"", now)
+            length = response.content_length
+            if settings.response_filters or self.filtered is not None:
+                chosen = unbuilt_filters(
+                    self, response, lines
+                )  # they do nothing to what is not there, but it is spoken of
+                lines, length = chosen.lines, None if chosen.factories else length
+            self.send_whole(line, lines, length, b"", now)
         else:
             self._answering = answering = ResponseBody(self, response)
             answering.begin(line, lines, body)

@@ -15,7 +15,7 @@ from twisted_pipe.proxies.built_filters import build_filters
 if TYPE_CHECKING:
     from twisted_pipe.proxies.exchange import Exchange
 
-__all__ = ["Chosen", "choose_filters", "filter_context", "request_filters", "wanted_on_request"]
+__all__ = ["Chosen", "choose_filters", "filter_context", "request_filters", "unbuilt_filters", "wanted_on_request"]
 
 
 @attrs.frozen
@@ -46,10 +46,15 @@ def choose_filters(exchange: Exchange, response: ResponseHead, lines: list[bytes
 
     @raise twisted_pipe.errors.FilterFailed: as L{request_filters}.
     """
+    return _built(exchange, Direction.RESPONSE, unbuilt_filters(exchange, response, lines))
+
+
+def unbuilt_filters(exchange: Exchange, response: ResponseHead, lines: list[bytes]) -> ChosenFilters:
+    """The same, not built yet."""
     uses = exchange.settings.response_filters
     if exchange.filtered is not None:
         uses = (*uses_of(exchange.filtered.response_filters), *uses)
-    return _built(exchange, Direction.RESPONSE, filters_of_response(uses, response, lines, exchange.head))
+    return filters_of_response(uses, response, lines, exchange.head)
 
 
 def wanted_on_request(exchange: Exchange) -> Sequence[FilterUse]:

@@ -318,7 +318,7 @@ class PlayedExchange:
                 first = line if message.status == status else b"HTTP/1.1 %d" % message.status
                 self.facts.status = message.status
                 got = Played(first, message.headers, body)
-                if head is not None and head.framing is not Framing.NONE:  # as the proxy: an answer to HEAD has no body
+                if head is not None:
                     uses, lines = uses_of(message.body_filters), message.headers.lines
                     chosen = filters_of_response(uses, head, lines, self.facts.head)
                     got = self._filtered(Direction.RESPONSE, head, got, chosen)
