@@ -567,6 +567,21 @@ class LawTests(SynchronousTestCase):
         text = self.broken(Last, bytes(5000), may_be_empty=False, split_invariant=False)
         self.assertTrue(text.count("\n") < 50, text)
 
+    def test_one_that_says_that_it_keeps_bytes_does(self) -> None:
+        class Says(Upper):
+            keeps_bytes = True
+
+        class Adds(PipeFilter):
+            keeps_bytes = True
+
+            def ended(self) -> FilterOutput:
+                return (b"+",)
+
+        check_filter(Says, [b"AB"])
+        text = self.broken(Says, b"Ab")
+        self.assertIn("it says keeps_bytes, and makes something else from byte 1 on", text)
+        self.assertIn("it says keeps_bytes, and makes something else from byte 0 on", self.broken(Adds, []))
+
 
 class CheckTests(SynchronousTestCase):
     def test_bundled(self) -> None:

@@ -64,6 +64,8 @@ class PipeFilter:
     @cvar content_coding: for bodies of HTTP: the coding that it produces, as C{Content-Encoding} names it; empty for none.
     @cvar decoded_coding: likewise the coding that it takes off.
     @cvar any_coding: whether it is for coded bodies as well, and for parts, because it does not look at what the bytes say.
+    @cvar keeps_bytes: whether it puts out what it is given, byte for byte: then a body's length, entity tag and digests stay.
+        One that says so and puts out more or less has failed.
     @ivar context: where this filter stands.
     """
 
@@ -71,6 +73,7 @@ class PipeFilter:
     content_coding: ClassVar[str] = ""
     decoded_coding: ClassVar[str] = ""
     any_coding: ClassVar[bool] = False
+    keeps_bytes: ClassVar[bool] = False
 
     context: FilterContext
 

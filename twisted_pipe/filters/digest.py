@@ -36,6 +36,7 @@ class Count(PipeFilter):
     """
 
     any_coding: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     _bytes: int = attrs.field(default=0, init=False)
     _chunks: int = attrs.field(default=0, init=False)

@@ -45,6 +45,7 @@ class Hexdump(PipeFilter):
     """
 
     any_coding: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     bytes: int = option(at_least(1, parse_size), default=256, help="how much of each chunk to dump", unit="bytes")
     total: int = option(

@@ -14,6 +14,7 @@ class PassThrough(PipeFilter):
     """Hands every chunk on untouched, from a generator, as most filters do."""
 
     any_coding: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     def received(self, data: memoryview) -> FilterGenerator:
         yield data

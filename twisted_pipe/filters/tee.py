@@ -72,6 +72,7 @@ class Tee(PipeFilter):
     """
 
     any_coding: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     path: str = option(_Path(), help="the file; may hold {direction}, {client}, {time} and {number}")
     max_size: int = option(parse_size, default=0, help="rename a file before it is larger; 0: never", unit="bytes")

@@ -45,6 +45,7 @@ class Throttle(PipeFilter):
     """
 
     any_coding: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     rate: int = option(at_least(1, parse_size), help="the most to pass on, such as 100k", unit="bytes/s")
     burst: int = option(parse_size, default=0, help="what may go at once at the start and after a pause", unit="bytes")

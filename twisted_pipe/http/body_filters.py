@@ -6,7 +6,8 @@ A byte filter knows nothing of heads; what HTTP has to know of it is declared on
 takes off. From that follow the fields C{Content-Encoding}, C{Vary} and C{ETag}, and whether the filter is used at all: a client
 gets only what it accepts, nothing is coded twice, and C{no-transform} is obeyed. A filter without a coding is for plain bodies,
 and is not used for coded ones, nor for parts (206); one with C{any_coding}, which does not look at the bytes, is.
-C{Content-Length} and the framing are the proxy's (RFC 9110, section 8; nginx C{gzip}).
+C{Content-Length} and the framing are the proxy's (RFC 9110, section 8; nginx C{gzip}). Filters with C{keeps_bytes}
+change nothing of what is said of a body.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class ChosenFilters:
 
     factories: Sequence[IPipeFilterFactory]
     lines: list[bytes]
+
+    @property
+    def keep_bytes(self) -> bool:
+        """Whether the body is what it was, and so of the same length."""
+        return all(map(_keeps_bytes, self.factories))
 
 
 def matches_type(types: Sequence[str], media_type: str) -> bool:
@@ -161,9 +167,9 @@ def _choose(uses: Sequence[FilterUse], head: Head, lines: list[bytes], asked: Re
             wanted, lines = _coded(use.factory, head, lines, asked)
             if wanted:
                 factories.append(_trusted(use.factory))
-    if not factories:
-        return ChosenFilters((), lines)
-    return ChosenFilters(factories, [_weak(line) for line in without(lines, _CODED)])
+    if not all(map(_keeps_bytes, factories)):
+        lines = [_weak(line) for line in without(lines, _CODED)]
+    return ChosenFilters(factories, lines)
 
 
 def _types(use: FilterUse) -> Sequence[str]:
@@ -179,6 +185,10 @@ def _coding(factory: IPipeFilterFactory, which: str) -> bytes:
 
 def _any_coding(factory: IPipeFilterFactory) -> bool:
     return bool(getattr(getattr(factory, "plugin_class", None), "any_coding", False))
+
+
+def _keeps_bytes(factory: IPipeFilterFactory) -> bool:
+    return bool(getattr(getattr(factory, "plugin_class", None), "keeps_bytes", False))
 
 
 def _takes_parts(factory: IPipeFilterFactory) -> bool:

@@ -8,9 +8,9 @@ import attrs
 from zope.interface import implementer
 
 from twisted_pipe.http.chunked import ChunkedDecoder, encode_chunk, last_chunk
-from twisted_pipe.interfaces import FilterOutput, IPipeFilter, NamedFilter
+from twisted_pipe.interfaces import FilterGenerator, FilterOutput, IPipeFilter, NamedFilter
 
-__all__ = ["ChunkedBody", "LimitedDecoder", "chunked_filter"]
+__all__ = ["ChunkedBody", "LimitedDecoder", "MeasuredBody", "chunked_filter", "measured_filter"]
 
 
 class LimitedDecoder:
@@ -92,3 +92,43 @@ class ChunkedBody:
 def chunked_filter(decoder: ChunkedDecoder | LimitedDecoder | None, passes: Callable[[bytes], bool]) -> NamedFilter:
     """L{ChunkedBody}, in its place in a pipe."""
     return NamedFilter("chunked", ChunkedBody(decoder, passes))
+
+
+@implementer(IPipeFilter)
+@attrs.define
+class MeasuredBody:
+    """
+    The last filter of a pipe whose sink was told how long the body is, behind filters that keep its bytes. It sees that they do:
+    what they put out beyond it would be taken for the next message. The last byte goes out at a clean end only, so that what they
+    fail on at the end is not taken for whole.
+
+    @ivar length: bytes.
+    """
+
+    length: int
+    _count: int = attrs.field(default=0, init=False)
+    _last: bytes = attrs.field(default=b"", init=False)
+
+    def started(self) -> FilterOutput:
+        return ()
+
+    def received(self, data: memoryview) -> FilterGenerator:
+        self._count += len(data)
+        if self._count > self.length:
+            raise ValueError(f"filters that keep bytes have put out more than the {self.length} that they got")
+        if self._count == self.length:
+            self._last, data = bytes(data[-1:]), data[:-1]
+        yield data
+
+    def ended(self) -> FilterOutput:
+        if self._count < self.length:
+            raise ValueError(f"filters that keep bytes have put out {self._count} of the {self.length} that they got")
+        return (self._last,)
+
+    def stopped(self, reason: BaseException | None) -> None:
+        pass
+
+
+def measured_filter(length: int) -> NamedFilter:
+    """L{MeasuredBody}, in its place in a pipe."""
+    return NamedFilter("length", MeasuredBody(length))

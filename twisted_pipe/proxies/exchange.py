@@ -242,7 +242,7 @@ class Exchange(UpstreamSide):
                 chosen = unbuilt_filters(
                     self, response, lines
                 )  # they do nothing to what is not there, but it is spoken of
-                lines, length = chosen.lines, None if chosen.factories else length
+                lines, length = chosen.lines, length if chosen.keep_bytes else None
             self.send_whole(line, lines, length, b"", now)
         else:
             self._answering = answering = ResponseBody(self, response)

@@ -23,10 +23,12 @@ class Chosen:
     """
     @ivar filters: new, in order.
     @ivar lines: the fields of the message as they are then.
+    @ivar keep_bytes: whether the body stays what it is.
     """
 
     filters: list[NamedFilter]
     lines: list[bytes]
+    keep_bytes: bool
 
 
 def request_filters(exchange: Exchange) -> Chosen:
@@ -67,9 +69,9 @@ def wanted_on_request(exchange: Exchange) -> Sequence[FilterUse]:
 
 def _built(exchange: Exchange, direction: Direction, chosen: ChosenFilters) -> Chosen:
     if not chosen.factories:
-        return Chosen([], chosen.lines)
+        return Chosen([], chosen.lines, True)
     filters = build_filters(chosen.factories, filter_context(exchange, direction), exchange.client.name)
-    return Chosen(filters, chosen.lines)
+    return Chosen(filters, chosen.lines, chosen.keep_bytes)
 
 
 def filter_context(exchange: Exchange, direction: Direction) -> FilterContext:

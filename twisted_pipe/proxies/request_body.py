@@ -22,7 +22,7 @@ from twisted_pipe.messages.headers import alike
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.keptfile import KeptFile
 from twisted_pipe.net.outcome import PipeOutcome
-from twisted_pipe.proxies.body_framing import LimitedDecoder, chunked_filter
+from twisted_pipe.proxies.body_framing import LimitedDecoder, chunked_filter, measured_filter
 from twisted_pipe.proxies.head_changes import passed_trailers
 from twisted_pipe.proxies.http_filters import request_filters, wanted_on_request
 
@@ -181,7 +181,7 @@ class RequestBody:
             exchange.refuse(500, error.describe("client", "upstream"))
             return
         filters, head.lines = chosen.filters, chosen.lines
-        self._chunked_out = bool(filters) or head.framing is Framing.CHUNKED
+        self._chunked_out = head.framing is Framing.CHUNKED or not chosen.keep_bytes
         if self._parts:
             # begin anew, with everything that came of it
             rest = b"".join(self._parts) + rest
@@ -189,8 +189,12 @@ class RequestBody:
             if self._decoder is not None:
                 self._decoder = self._new_decoder()
         if self._chunked_out:
-            passes = passed_trailers(settings.request_headers, alike, bool(filters), bool(settings.message_filters))
+            passes = passed_trailers(
+                settings.request_headers, alike, not chosen.keep_bytes, bool(settings.message_filters)
+            )
             filters.append(chunked_filter(self._decoder, passes))
+        elif filters:
+            filters.append(measured_filter(head.length))
         self.sent = False
         client.lend()
         if client.source is None:

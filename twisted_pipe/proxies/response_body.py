@@ -28,10 +28,10 @@ from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.relay import Relay
-from twisted_pipe.proxies.body_framing import chunked_filter
+from twisted_pipe.proxies.body_framing import chunked_filter, measured_filter
 from twisted_pipe.proxies.drain import Drain
 from twisted_pipe.proxies.head_changes import passed_trailers
-from twisted_pipe.proxies.http_filters import choose_filters
+from twisted_pipe.proxies.http_filters import Chosen, choose_filters
 from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.units import parse_size
@@ -89,22 +89,25 @@ class ResponseBody:
             self._limits = _accelerated(self._limits, response, exchange)
         if (response.get(b"content-type") or b"").lower().startswith(_EVENTS):
             self._limits = attrs.evolve(self._limits, buffering=False)
-        self._start(line, lines, body, filters)
+        self._start(line, body, chosen)
 
-    def _start(self, line: bytes, lines: list[bytes], body: bytes | memoryview, filters: list[NamedFilter]) -> None:
+    def _start(self, line: bytes, body: bytes | memoryview, chosen: Chosen) -> None:
         exchange, response, client = self._exchange, self._response, self._exchange.client
-        length = response.content_length if response.framing is Framing.LENGTH and not filters else None
+        filters, lines = chosen.filters, chosen.lines
+        length = response.content_length if response.framing is Framing.LENGTH and chosen.keep_bytes else None
         chunked = length is None and exchange.minor == 1
         if chunked:
-            passes = passed_trailers(exchange.settings.response_headers, bytes.lower, bool(filters))
+            passes = passed_trailers(exchange.settings.response_headers, bytes.lower, not chosen.keep_bytes)
             filters.append(chunked_filter(self._decoder, passes))
+        elif length is not None and filters:
+            filters.append(measured_filter(response.length))
         if (length is None and not chunked) or (exchange.body is not None and not exchange.body.whole):
             client.keep = False
         head = client.encode(line, lines, length, chunked)
         exchange.sent_lines = lines
         exchange.header_bytes = len(head)
         sockets = client.source is not None and self._connection.source is not None and self._connection.open
-        if length is not None and sockets and not self._limits.limit_rate:
+        if length is not None and sockets and not (filters or self._limits.limit_rate):
             self._send_first(head, body)
         else:
             self._pipe(filters, head, body, response.length if response.framing is Framing.LENGTH else None)

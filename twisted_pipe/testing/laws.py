@@ -66,6 +66,7 @@ def check_filter(
       - it makes the same of a stream however that is cut: into buffers, into single bytes (of long samples the first and last KiB),
         every way in two (samples of at most 256 bytes), and a few more at random, but the same ones each time;
       - it neither keeps nor modifies what it was lent;
+      - if it says C{keeps_bytes}, it puts out what it was given, byte for byte;
       - no piece of its output is larger than C{most};
       - it may be stopped at any moment, within its output too, and whatever it waits for may fail: C{stopped} is called once and
         raises nothing, and then no timer of it is left on the clock;
@@ -113,16 +114,18 @@ class _Check:
 
     def empty(self, well: bool) -> None:
         """A life without a byte."""
-        self._run(self._new(), [], well)
+        self._kept(self._run(self._new(), [], well), b"")
 
     def output(self, data: bytes, expected: bytes | None, invariant: bool) -> None:
         """Lives that go well."""
         life = self._run(self._new(), as_read(data))
+        self._kept(life, data)
         whole = self._output(life)
         if expected is not None and whole != expected:
             raise _differs(life, f"of {sized(data)} it makes", whole, "expected", expected)
         for pieces in many_cuts(data):
             life = self._run(self._new(), pieces)
+            self._kept(life, data)
             if invariant and (output := self._output(life)) != whole:
                 how = f"of {sized(data)}, cut into {_lengths(pieces)} bytes, it makes"
                 raise _differs(life, how, output, "of the whole", whole)
@@ -163,6 +166,12 @@ class _Check:
                 raise _broken(life, f"it failed: {failure.problem!r}") from failure
         self._over(life)
         return life
+
+    @staticmethod
+    def _kept(life: FilterHarness, data: bytes) -> None:
+        """That its output is C{data}, if it says so."""
+        if getattr(life.filters[0], "keeps_bytes", False) and life.output != data:
+            raise _differs(life, "it says keeps_bytes, and makes", life.output, f"of {sized(data)}", data)
 
     def _output(self, life: FilterHarness) -> bytes:
         try:
