@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from collections.abc import Callable
 
+from twisted.internet.defer import ensureDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe import errors
@@ -23,6 +26,7 @@ from twisted_pipe.errors import (
     TimedOut,
     UpstreamFailed,
 )
+from twisted_pipe.filters.discovery import parse_filter_spec
 
 SAMPLES: dict[PipeError, tuple[Side, str]] = {
     BadConfiguration("buffers", 1, "must be at least 2"): (Side.CONFIGURATION, "buffers: 1: must be at least 2"),
@@ -40,6 +44,53 @@ SAMPLES: dict[PipeError, tuple[Side, str]] = {
     Cancelled("enough"): (Side.CALLER, "enough"),
     PipeFinished("too late"): (Side.CALLER, "too late"),
 }
+
+
+def raised(function: Callable[[], object]) -> FilterFailed:
+    """The failure of a filter that has called C{function}."""
+    try:
+        function()
+    except Exception as error:
+        return FilterFailed("mine", error)
+    raise AssertionError("it raised nothing")
+
+
+class PlaceTests(SynchronousTestCase):
+    """Who has written a filter is told where it has failed."""
+
+    def test_the_line_that_has_raised(self) -> None:
+        def mine() -> None:
+            raise KeyError("x")
+
+        line = mine.__code__.co_firstlineno + 1
+        self.assertEqual(raised(mine).describe(), f"filter 'mine': KeyError: 'x' (at test_errors.py:{line})")
+        self.assertEqual(str(raised(mine)), "filter 'mine': KeyError: 'x'")
+
+    def test_not_that_of_the_library_that_it_has_called(self) -> None:
+        def mine() -> None:
+            json.loads("{")
+
+        self.assertEqual(raised(mine).place, f"test_errors.py:{mine.__code__.co_firstlineno + 1}")
+
+    def test_a_coroutine_has_one_too(self) -> None:
+        async def mine() -> None:
+            await succeed(None)
+            raise KeyError("x")
+
+        failures: list[FilterFailed] = []
+        ensureDeferred(mine()).addErrback(lambda failure: failures.append(FilterFailed("mine", failure.value)))
+        self.assertEqual(failures[0].place, f"test_errors.py:{mine.__code__.co_firstlineno + 2}")
+
+    def test_what_was_never_raised_has_none(self) -> None:
+        self.assertEqual(FilterFailed("mine", TimeoutError("late")).place, "")
+
+    def test_nor_has_what_is_ours(self) -> None:
+        with self.assertRaises(BadConfiguration) as caught:
+            parse_filter_spec("throttle:rate=x")
+        trace = caught.exception.__traceback__
+        assert trace is not None
+        caught.exception.__traceback__ = trace.tb_next  # without this test
+        self.assertEqual(FilterFailed("mine", caught.exception).place, "")
 
 
 class ErrorTests(SynchronousTestCase):

@@ -122,7 +122,11 @@ class TimedOut(PipeError):
 
 
 class FilterFailed(PipeError):
-    """The filter C{name} raised, or broke its contract; the cause is chained."""
+    """
+    The filter C{name} raised, or broke its contract; the cause is chained.
+
+    @ivar place: where in a file that is not ours it has raised, for its author: C{"filter.py:16"}; else empty.
+    """
 
     side = Side.FILTER
 
@@ -130,12 +134,17 @@ class FilterFailed(PipeError):
         super().__init__(name, problem)
         self.name = name
         self.problem = problem
+        self.place = _place_of(problem) if isinstance(problem, BaseException) else ""
 
     def __str__(self) -> str:
         what = self.problem
         if isinstance(what, BaseException):
             what = f"{type(what).__name__}: {_text_of(what)}".removesuffix(": ")
         return f"filter {self.name!r}: {what}"
+
+    def describe(self, upstream: str = "upstream", downstream: str = "downstream") -> str:
+        text = PipeError.describe(self, upstream, downstream)
+        return f"{text} (at {self.place})" if self.place else text
 
 
 class DiskFailed(PipeError):
@@ -162,3 +171,21 @@ def _text_of(error: BaseException) -> str:
         return " ".join(str(error).split())
     except Exception as problem:
         return f"(its text cannot be had: {type(problem).__name__})"
+
+
+def _place_of(error: BaseException) -> str:
+    """
+    The last line of the first file on the way to C{error} that is neither ours nor Twisted's: what it called went wrong there, in
+    a library perhaps.
+    """
+    file, line = "", 0
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        package = str(step.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if not file and package not in ("twisted_pipe", "twisted"):
+            file = code.co_filename
+        if code.co_filename == file:
+            line = step.tb_lineno
+        step = step.tb_next
+    return f"{file.rpartition('/')[2]}:{line}" if file else ""

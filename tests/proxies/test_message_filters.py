@@ -793,8 +793,10 @@ class FailureRules(HttpCase):
         client = self.client()
         client.says(request())
         self.assertTrue(client.gets().startswith(b"HTTP/1.1 500 "))
-        self.assertIn("filter 'filter0': SystemExit: mine, client: 127.0.0.1", self.complaints()[0])
-        self.assert_log("\"GET / HTTP/1.1\" 500 184 - - 0 filter 'filter0': SystemExit: mine")
+        line = self.failing.__func__.__code__.co_firstlineno + 1
+        failure = f"filter 'filter0': SystemExit: mine (at test_message_filters.py:{line})"
+        self.assertIn(f"{failure}, client: 127.0.0.1", self.complaints()[0])
+        self.assert_log(f'"GET / HTTP/1.1" 500 184 - - 0 {failure}')
 
     def test_of_a_response(self) -> None:
         client, origin = self.both(**doing(None, self.failing))

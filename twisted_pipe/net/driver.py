@@ -525,7 +525,7 @@ class EventPipe:
     def _look_after_filters(self, began: float, chain: FilterChain) -> None:
         """After a turn: log those that were bypassed, and (once) that they took everybody's time."""
         for problem in chain.take_problems():
-            _log.error("{pipe.name}: bypassed: {problem}", pipe=self, problem=problem)
+            _log.error("{pipe.name}: bypassed: {problem}", pipe=self, problem=problem.describe())
         took = self._clock.seconds() - began
         if took >= _SLOW_FILTERS and not (self._slow or self._pipe.bytes_spilled):
             self._slow = True
@@ -635,7 +635,7 @@ class EventPipe:
                 self._tell_stored(pipe)
         self._awaiting.stop()  # before the filters are told: they need not care for what they wait for
         for problem in pipe.close():
-            _log.error("{pipe.name}: {problem}", pipe=self, problem=problem)
+            _log.error("{pipe.name}: {problem}", pipe=self, problem=problem.describe())
         live_pipes.discard(self)
         self._timeouts.cancel()
         if self._later is not None:

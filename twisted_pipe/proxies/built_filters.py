@@ -27,7 +27,7 @@ def build_filters(factories: Iterable[IPipeFilterFactory], context: FilterContex
         if isinstance(entry, NamedFilter):
             built.append(entry)
         elif factory.on_failure is OnFailure.BYPASS:
-            _log.error("{name}: bypassed: {problem}", name=name, problem=entry)
+            _log.error("{name}: bypassed: {problem}", name=name, problem=entry.describe())
         else:
             for other in built:
                 _stop(other, entry)
@@ -49,4 +49,4 @@ def _stop(entry: NamedFilter, reason: BaseException) -> None:
     try:
         entry.filter.stopped(reason)
     except BaseException as error:
-        _log.error("{problem}", problem=FilterFailed(entry.name, error))
+        _log.error("{problem}", problem=FilterFailed(entry.name, error).describe())
