@@ -93,7 +93,7 @@ class MessageHarness:
     ) -> None:
         """
         @param filters: in order. Each is a filter, a plugin (C{IMessageFilterFactory}), a filter class or other function of the
-            context, or text: C{"request-id:trust=off"}.
+            context, or text: C{"request-id:to_client=off"}.
         @param context: what they are told of where they stand.
         @param clock: the time; by default the context's, or a new one, which the context then gets.
         @param on_failure: what failures do; by default what the plugin says, or C{ABORT}.

@@ -115,6 +115,10 @@ class PreflightTests(CorsCase):
         self.assertEqual(fields.get("Access-Control-Allow-Headers"), b"x-a,x-b")
         self.assertEqual(fields.get("Access-Control-Allow-Credentials"), b"true")
 
+    def test_so_are_all_methods(self) -> None:
+        fields = self.fields(f"{ORIGINS}:methods=*:credentials=on", preflight(method="PURGE"))
+        self.assertEqual(fields.get("Access-Control-Allow-Methods"), b"PURGE")
+
     def test_other_options_requests_are_passed_on(self) -> None:
         for data in (
             request(APP, "OPTIONS"),
@@ -132,6 +136,8 @@ class OptionTests(SynchronousTestCase):
             r":origins=https\://app.example.org/",
             r":origins=https\://APP.example.org/x",
             ":origins=*:credentials=on",
+            f":origins={APP.replace(':', chr(92) + ':')},null:credentials=on",
+            f"{ORIGINS}:expose=*:credentials=on",
             ":origin_regex=(",
         ):
             self.assertRaises(BadConfiguration, MessageHarness, f"cors{options}")

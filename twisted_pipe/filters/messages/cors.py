@@ -63,7 +63,7 @@ class Cors(MessageFilter):
     @ivar origins: which: C{https://app.example.org}, exactly as browsers send them: lower case, without a default port; C{*} for
         all. An asterisk inside one is no wildcard: see C{origin_regex}.
     @ivar origin_regex: and those that this regular expression matches from end to end.
-    @ivar methods: which methods they may use. Default C{GET,HEAD,POST}.
+    @ivar methods: which methods they may use; C{*} for all. Default C{GET,HEAD,POST}.
     @ivar headers: which header fields they may send besides those that a form could; C{*} for all. Default none.
     @ivar expose: which fields of responses pages may read. Default none, but for the usual ones.
     @ivar credentials: whether browsers may send cookies and the like, and show what comes back. Default off.
@@ -76,7 +76,9 @@ class Cors(MessageFilter):
     origin_regex: Regex | None = option(  # noqa: RUF009 (it makes a field)
         _parse_regex, default=None, help="what other origins match, whole"
     )
-    methods: tuple[str, ...] = option(parse_list, default=("GET", "HEAD", "POST"), help="methods that pages may use")
+    methods: tuple[str, ...] = option(
+        parse_list, default=("GET", "HEAD", "POST"), help="methods that pages may use; * for all"
+    )
     headers: tuple[str, ...] = option(parse_list, default=(), help="header fields that pages may send; * for all")
     expose: tuple[str, ...] = option(parse_field_names, default=(), help="fields of responses that pages may read")
     credentials: bool = option(parse_flag, default=False, help="with cookies and the like")
@@ -90,10 +92,19 @@ class Cors(MessageFilter):
         for each in self.origins:
             if each != "*":
                 _check_origin(each)
-        if self.credentials and "*" in self.origins:
-            raise BadConfiguration(
-                "credentials", "on", "must be off with origins = *: any page could act for your users"
-            )
+        if self.credentials:
+            self._check_credentials()
+
+    def _check_credentials(self) -> None:
+        """
+        @raise BadConfiguration: pages of anybody would have them; or an asterisk is meant that is none with them.
+        """
+        for everybody in ("*", "null"):  # null is what a page in a sandboxed frame of anybody's has
+            if everybody in self.origins:
+                expected = f"must be off with origins = {everybody}: any page could act for your users"
+                raise BadConfiguration("credentials", "on", expected)
+        if "*" in self.expose:
+            raise BadConfiguration("expose", "*", "must name the fields: with credentials * is the name of one")
 
     def request(self, request: RequestMessage) -> Reply | None:
         asked = request.headers.get(b"access-control-request-method")
@@ -103,7 +114,8 @@ class Cors(MessageFilter):
         origin = self._allowed(request)
         if origin is not None:
             self._allow(fields, origin)
-            fields.set(b"Access-Control-Allow-Methods", ", ".join(self.methods))
+            # with credentials an asterisk would be the name of one
+            fields.set(b"Access-Control-Allow-Methods", asked if "*" in self.methods else ", ".join(self.methods))
             wanted = request.headers.get(b"access-control-request-headers")
             names = wanted if "*" in self.headers else ", ".join(self.headers)
             if names:
