@@ -67,5 +67,11 @@ class BodyFilterTests(SynchronousTestCase):
         self.assertIs(first.configure({}), first)
         self.assertIsInstance(second.build(FilterContext()), Upper)
 
+    def test_a_name_or_a_filter_that_is_made_is_neither(self) -> None:
+        """It is told where it was asked for, and what would be right."""
+        for wrong in ("upper", Upper(FilterContext()), None):
+            error = self.assertRaises(TypeError, response().filter_body, wrong)
+            self.assertIn("another function of the context is needed, to make one for each body: ", str(error))
+
     def test_a_page_of_our_own_passes_none(self) -> None:
         self.assertRaises(ValueError, response(own=True).filter_body, Upper)

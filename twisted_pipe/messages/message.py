@@ -25,10 +25,16 @@ class BodyFilter:
     """
 
     name: str
-    plugin_class: Callable[[FilterContext], Any]
+    plugin_class: Callable[[FilterContext], Any] = attrs.field()
     on_failure: OnFailure = OnFailure.ABORT
     timeout: float = 60.0
     summary: str = ""
+
+    @plugin_class.validator
+    def _check_what_makes_it(self, _: object, value: object) -> None:
+        if not callable(value):
+            expected = "a byte filter's class, its plugin or another function of the context is needed"
+            raise TypeError(f"{expected}, to make one for each body: {value!r:.60}")
 
     def configure(self, options: Mapping[str, Any]) -> BodyFilter:
         """It has no options: itself."""
@@ -74,9 +80,11 @@ class Message:
         Have the body pass a byte filter, behind those that are asked for already and before those that are configured.
         C{Content-Length} and framing follow.
 
-        @param filter: a plugin, configured; or a filter class, or another function of the context.
+        @param filter: a plugin, configured; or a filter class, or another function of the context. What a class declares (a coding,
+            C{keeps_bytes}) is not known of a function's filters.
         @param name: for errors and logs; a plugin has its own.
         @raise ValueError: it is too late.
+        @raise TypeError: it is nothing of the kind: a filter that is made already, or a plugin's name.
         """
         self._check_open()
         if not IPipeFilterFactory.providedBy(filter):
