@@ -122,3 +122,16 @@ class RoundRobinTests(SynchronousTestCase):
         balancer = RoundRobin(peers)
         peers[0].available = False
         self.assertEqual(turns(balancer, 6), "bcbcbc")
+
+    def test_the_turns_of_a_large_weight_are_shared_by_weight(self) -> None:
+        """It is full, or was tried, and hardly any turn is of another one: nobody gets all that it would have got."""
+        for weights, shares in (
+            ((10, 1, 1), (600, 600)),
+            ((100, 1, 1, 1), (400, 400, 400)),
+            ((100, 3, 2, 1), (600, 400, 200)),
+        ):
+            peers = peers_of(*weights)
+            balancer = RoundRobin(peers)
+            found = Counter(names(balancer.pick(None, peers[:1]) for _ in range(1200)))
+            expected = Counter(dict(zip("bcd", shares, strict=False)))
+            self.assertLessEqual(sum((found - expected).values()), 2, (weights, found))

@@ -4,6 +4,9 @@ One server after the other, by weight.
 Weights are honoured smoothly, as by nginx: with 5, 1 and 1 the first server gets five of seven connections, but not five in a row
 (a a b a c a a). At each turn every server earns its weight, the richest is chosen and pays for all of them; among equals the first.
 
+A server that cannot be had when it is its turn loses it to the next one. If none of as many turns as there are servers is of one
+that can be had, because others weigh so much more, those that can share these turns likewise, by an account of their own.
+
 The turns repeat. Once a whole period of them has led back to where it began, it is played again from memory, which takes the same
 time for any number of servers. What the servers have earned is kept when some of them come or go.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -45,6 +49,9 @@ class RoundRobin:
     _played: Sequence[Peer] = attrs.field(init=False, default=())  # the period that is played, if one is
     _place: int = attrs.field(init=False, default=0)  # turns of it that are over
     _turn: Iterator[Peer] = attrs.field(init=False)
+    _shared: dict[Peer, int] = attrs.field(
+        init=False, factory=dict
+    )  # earned of the turns of those that could not be had
 
     def __attrs_post_init__(self) -> None:
         peers, self.peers = self.peers, ()
@@ -58,6 +65,7 @@ class RoundRobin:
         self._earned = [earned.get(peer, 0) * total // before for peer in peers]
         self._played, self._place = (), 0
         self._turn = self._turns()
+        self._shared = dict.fromkeys(peers, 0)
 
     def pick(self, key: bytes | None, tried: Collection[Peer]) -> Peer | None:
         for peer in self._turn:
@@ -75,11 +83,18 @@ class RoundRobin:
 
     def _pick_another(self, tried: Collection[Peer]) -> Peer | None:
         """Whose turn it was cannot take it."""
-        for peer, _ in zip(self._turn, self.peers):  # noqa: B905 (as many turns as there are servers, at most)
+        for peer in islice(self._turn, len(self.peers)):
             if peer.available and peer not in tried:
                 return peer
         others = [peer for peer in self.peers if peer.available and peer not in tried]
-        return max(others, key=lambda peer: peer.weight, default=None)
+        if not others:
+            return None
+        earned = self._shared
+        for peer in others:
+            earned[peer] += peer.weight
+        richest = max(others, key=earned.__getitem__)
+        earned[richest] -= sum(peer.weight for peer in others)
+        return richest
 
     def _turns(self) -> Iterator[Peer]:
         """The servers in turn, for ever; none if there are none."""
