@@ -71,3 +71,15 @@ class RandomOfTwoTests(SynchronousTestCase):
         a.available = True
         found = Counter(names(each.pick(None, (d,)) for _ in range(100)))
         self.assertEqual(set(found), {"a", "c"})
+
+    def test_a_weight_beside_which_another_is_hardly_ever_drawn(self) -> None:
+        """Among those that have nothing to do it is chosen by its weight, wherever it stands."""
+        for weights in ((1, 1000), (1000, 1)):
+            heavy = "ab"[weights.index(1000)]
+            each = balancer(*weights)
+            self.assertGreater(Counter(names(each.pick(None, ()) for _ in range(1000)))[heavy], 950)
+
+    def test_of_two_that_are_left_both_are_chosen(self) -> None:
+        each = balancer(1, 1, 1)
+        found = Counter(names(each.pick(None, each.peers[:1]) for _ in range(1000)))
+        self.assertApproximates(found["b"], 500, 60)

@@ -71,9 +71,9 @@ class RandomOfTwo:
                 return self._pick_patiently(tried)
 
     def _pick_patiently(self, tried: Collection[Peer]) -> Peer | None:
-        """The same among those that can be had."""
+        """The same among those that can be had; of two as well, the first of which is the one chosen when both do as much."""
         found = [peer for peer in self.peers if peer.available and peer not in tried]
-        if len(found) > 2:
+        if len(found) > 1:
             one = self._drawn(found)
             found.remove(one)
             found = [one, self._drawn(found)]
