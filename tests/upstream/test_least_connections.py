@@ -98,6 +98,21 @@ class LeastConnectionsTests(SynchronousTestCase):
         group._update(backup=False)
         self.assertEqual(picks(group, 20), "a" * 20)
 
+    def test_who_is_asked_instead_is_next_in_turn_too(self) -> None:
+        """The best one has failed for this request, and is the best for the next one again."""
+        group = least(4, 1, 1, max_fails=0)
+        a = group.peers[0]
+        asked = ""
+        for _ in range(8):
+            first = group.pick()
+            if first is a:
+                group.release(a)
+                first = group.pick(tried=[a])
+            assert first is not None
+            asked += first.name
+            group.release(first)
+        self.assertEqual(Counter(asked), {"b": 4, "c": 4}, asked)
+
     def test_rows_that_are_empty_are_dropped(self) -> None:
         group = least(1, 1)
         balancer: Any = group._first

@@ -136,10 +136,10 @@ class LeastConnections:
 
     def _pick_another(self, tried: Collection[Peer]) -> Peer | None:
         """The best one was tried. That is rare enough to look at all of them."""
-        places = [each for each in self._places.values() if each.peer.available and each.peer not in tried]
-        if not places:
+        standing = (place for load in sorted(self._rows) for place in self._rows[load])
+        place = next((each for each in standing if each.peer.available and each.peer not in tried), None)
+        if place is None:
             return None
-        place = min(places, key=lambda each: each.load)
         self._leave(place)
         row = place.row = self._row((place.peer.active + 1) * place.pace)
         row[place] = None
