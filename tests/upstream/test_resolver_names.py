@@ -10,7 +10,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.upstream.resolving import FakeResolver, made
-from twisted_pipe.errors import NoServer
+from twisted_pipe.errors import NoServer, NotResolved
 from twisted_pipe.upstream.group import UpstreamGroup, UpstreamServer
 from twisted_pipe.upstream.group_names import GroupNames, NamedServers
 from twisted_pipe.upstream.name_watch import NameState
@@ -264,6 +264,32 @@ class FirstTests(NamesCase):
         assert peer is not None
         self.failureResultOf(names.group.wait(tried=[peer]), NoServer)
 
+    def test_who_asks_after_another_start_is_told_too(self) -> None:
+        """Also if the answer is the same as before."""
+        for answer in (self.resolver.fail, self.resolver.answer):
+            names = self.names("one.test:80", "two.test:80")
+            for _ in range(2):
+                waiting = names.group.wait()
+                answer()
+                self.assertNoResult(waiting)
+                answer()
+                self.failureResultOf(waiting, NoServer)
+                self.failureResultOf(names.group.wait(), NoServer)
+                names.stop()
+                names.start()
+            names.stop()
+            self.resolver.asked.clear()
+
+    def test_who_asks_is_told_why_there_is_none_now(self) -> None:
+        names = self.names("one.test:80")
+        self.resolver.answer()
+        self.clock.advance(30)
+        for problem in ("nobody knows", "nor now"):
+            self.resolver.fail(NotResolved(problem))
+            error = self.failureResultOf(names.group.wait(), NoServer).value
+            self.assertEqual(str(error), f"one.test:80 cannot be looked up: {problem}")
+            self.clock.advance(1)
+
     def test_nobody_waits_before_the_start_nor_for_ever(self) -> None:
         names = self.names("one.test:80", start=False)
         self.failureResultOf(names.group.wait(), NoServer)
@@ -306,6 +332,22 @@ class SaidTests(NamesCase):
             self.said(),
             ["error: upstream app: app.test:80: cannot be looked up, no server is known: OSError: no route"],
         )
+
+    def test_that_a_name_stands_for_nothing_from_the_start(self) -> None:
+        """It may be misspelt; and the log is where one looks for the reason of 502s."""
+        self.names("app.test:80")
+        line = ["error: upstream app: app.test:80: stands for no server"]
+        self.resolver.answer()
+        self.assertEqual(self.said(), line)
+        self.clock.advance(30)
+        self.resolver.answer()
+        self.assertEqual(self.said(), [])
+        self.clock.advance(30)
+        self.resolver.fail()
+        self.said()
+        self.clock.advance(1)
+        self.resolver.answer()
+        self.assertEqual(self.said(), line)
 
     def test_a_line_is_no_longer_than_it_has_to_be(self) -> None:
         self.names("app.test:80")

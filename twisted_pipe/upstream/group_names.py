@@ -68,6 +68,7 @@ class GroupNames:
             else each
             for each in servers
         ]
+        self._found = [name.found for name in self.names]  # of which the group's servers were made
 
     @property
     def names(self) -> list[NameWatch]:
@@ -91,14 +92,16 @@ class GroupNames:
         return tuple(name.statistics() for name in self.names)
 
     def _changed(self) -> None:
-        """A name stands for other servers, or was looked up for the first time."""
-        servers: list[UpstreamServer] = []
-        for place in self._places:
-            servers += place.servers() if isinstance(place, _Named) else [place]
-        if servers or self.group.peers:
+        """Something else is known of a name, or it was looked up for the first time."""
+        found = [name.found for name in self.names]
+        if found != self._found:
+            self._found = found
+            servers: list[UpstreamServer] = []
+            for place in self._places:
+                servers += place.servers() if isinstance(place, _Named) else [place]
             self.group.replace(servers)
         new = any(name.state is NameState.NEW for name in self.names)
-        self.group.expect(new and not servers, self._why())
+        self.group.expect(new and not self.group.peers, self._why())
 
     def _why(self) -> str:
         """Why there is no server, if there is none."""

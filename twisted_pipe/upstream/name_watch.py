@@ -87,7 +87,7 @@ class NameWatch:
         """
         @param group: its name, for logs.
         @param clock: an C{IReactorTime}.
-        @param changed: called when C{found} has become another one, and after the first look-up, however that went.
+        @param changed: called when anything of what is known has become something else, and after the first look-up since L{start}.
         """
         self.address = address
         self.state = NameState.NEW
@@ -107,7 +107,11 @@ class NameWatch:
         return f"<NameWatch {self.address} {self.state}, {len(self.found)} servers>"
 
     def start(self) -> None:
-        """Look it up now, and again whenever that is due."""
+        """Look it up now, and again whenever that is due. What was known when it was stopped stays until then."""
+        self.state, self.problem = NameState.NEW, ""
+        self._look_up()
+
+    def _look_up(self) -> None:
         self._timer = None
         self._lookups += 1
         asking = self._asking = maybeDeferred(self._resolver.resolve, self.address)
@@ -157,13 +161,13 @@ class NameWatch:
     def _asked_again_in(self, seconds: float | None) -> None:
         self._asking = None
         if seconds is not None:
-            self._timer = self._clock.callLater(seconds, self.start)
+            self._timer = self._clock.callLater(seconds, self._look_up)
 
     def _become(self, state: NameState, problem: str, found: tuple[FoundServer, ...]) -> None:
-        was, before = self.state, self.found
+        was, before = (self.state, self.problem), self.found
         self.state, self.problem, self.found = state, problem, found
-        if state is not was and not (was is NameState.NEW and state is NameState.KNOWN):
-            self._say(state)
+        if state is not was[0]:
+            self._say(was[0], before)
         if found != before:
             gone = [each for each in before if each not in found]
             _log.info(
@@ -173,12 +177,17 @@ class NameWatch:
                 added=_listed("; added", [each for each in found if each not in before]),
                 removed=_listed("; removed", gone),
             )
-        if found != before or was is NameState.NEW:
+        if found != before or (state, problem) != was:
             self._changed()
 
-    def _say(self, state: NameState) -> None:
-        if state is NameState.KNOWN:
-            _log.info("{name}: can be looked up again", name=self._name)
+    def _say(self, was: NameState, before: tuple[FoundServer, ...]) -> None:
+        """Its state is another one."""
+        state = self.state
+        if state is NameState.KNOWN and not (self.found or before):
+            _log.error("{name}: stands for no server", name=self._name)
+        elif state is NameState.KNOWN:
+            if was is not NameState.NEW:
+                _log.info("{name}: can be looked up again", name=self._name)
         elif state is NameState.PARTLY_KNOWN:
             _log.warn("{name}: is known in part only: {problem}", name=self._name, problem=self.problem)
         else:
