@@ -140,11 +140,24 @@ class AskingTests(DnsCase):
         self.resolve(resolver="dns:nameserver=10.0.0.53:family=ipv6")
         self.assertEqual(self.net.asked(), ["10.0.0.53#53 AAAA app.test"])
 
-    def test_a_family_that_there_is_not_does_not_count(self) -> None:
+    def of_two(self, *authorities: Any, addresses: Any = ()) -> float:
+        """For how long an answer holds without AAAA, and with C{addresses}: what the two answers say of that."""
         resolving = self.resolve(resolver="dns:nameserver=10.0.0.53")
-        self.net.next(" AAAA app.test").answer(authority=[soa("test", 5, 5)])
-        self.net.next(" A app.test").answer([a("app.test", "10.0.0.1", 50)])
-        self.assertEqual(self.successResultOf(resolving), Resolution(found("10.0.0.1:80"), 50.0))
+        self.net.next(" AAAA app.test").answer(authority=authorities[0])
+        self.net.next(" A app.test").answer(addresses, authority=authorities[1])
+        valid: float = self.successResultOf(resolving).valid
+        return valid
+
+    def test_that_there_is_nothing_of_a_family_holds_for_as_long_as_it_says_too(self) -> None:
+        """RFC 2308, section 5. Many a nameserver does not say, which is no reason to ask all the time."""
+        address = [a("app.test", "10.0.0.1", 50)]
+        for said, valid in (([soa("test", 20, 20)], 20.0), ([soa("test", 90, 90)], 50.0), ([], 50.0)):
+            self.assertEqual(self.of_two(said, [], addresses=address), valid)
+
+    def test_nothing_of_both_families_holds_for_the_shorter_of_the_two(self) -> None:
+        long, short = [soa("test", 900, 900)], [soa("test", 20, 20)]
+        self.assertEqual((self.of_two(long, short), self.of_two(short, long)), (20.0, 20.0))
+        self.assertEqual(self.of_two(long, []), 0.0)
 
     def test_no_such_name_is_an_answer(self) -> None:
         """It holds for as long as the zone says: RFC 2308, section 5."""
@@ -156,6 +169,38 @@ class AskingTests(DnsCase):
         resolving = self.resolve()
         self.net.next().answer(code=dns.ENAME)
         self.assertEqual(self.successResultOf(resolving), Resolution((), 0.0))
+
+    def test_an_alias_of_what_there_is_not_holds_for_as_long_as_the_alias(self) -> None:
+        resolving = self.resolve()
+        self.net.next().answer([cname("app.test", "cdn.test", 7)], dns.ENAME, [soa("test", 900, 900)])
+        self.assertEqual(self.successResultOf(resolving), Resolution((), 7.0))
+        self.check_nothing_goes_on()
+
+    def test_an_alias_that_leads_elsewhere_is_followed(self) -> None:
+        """A nameserver that answers for its own zone only tells no more than the alias."""
+        resolving = self.resolve("B\u00dccher.test:80")
+        name = "xn--bcher-kva.test"
+        self.net.next(f" A {name}").answer([cname(name, "WWW.test", 40), cname("www.test", "cdn.net", 7)])
+        self.net.next(" A cdn.net").answer([a("cdn.net", "10.0.0.1", 60)])
+        self.assertEqual(self.successResultOf(resolving), Resolution(found("10.0.0.1:80"), 7.0))
+        resolving = self.resolve()
+        self.net.next(" A app.test").answer([cname("app.test", "cdn.net", 7)])
+        for _ in range(2):
+            self.net.next(" A cdn.net").answer(code=dns.EREFUSED)
+        self.assertEqual(self.refused(resolving), "A: 10.0.0.53#53: it refuses to tell (REFUSED)")
+        self.check_nothing_goes_on()
+
+    def test_aliases_without_end_are_not_followed_for_ever(self) -> None:
+        resolving = self.resolve()
+        asked = 0
+        while self.net.questions:
+            asked += 1
+            name = str(self.net.questions[0].message.queries[0].name)
+            self.net.next().answer([cname(name, f"a{asked}.test")])
+        self.assertEqual((asked, self.refused(resolving)), (8, "A: app.test: more than 8 aliases, one of another"))
+        resolving = self.resolve()
+        self.net.next().answer([cname("app.test", "b.test", 7), cname("b.test", "app.test", 7)])
+        self.assertEqual(self.successResultOf(resolving).found, ())
 
     def test_addresses_that_nobody_can_connect_to_are_none(self) -> None:
         resolving = self.resolve(resolver="dns:nameserver=10.0.0.53")

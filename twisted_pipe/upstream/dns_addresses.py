@@ -12,6 +12,7 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import NotResolved
+from twisted_pipe.upstream.host_port import is_host_name
 from twisted_pipe.upstream.nameservers import Nameservers
 
 __all__ = ["Addresses", "HostAddresses", "addresses_in", "all_of"]
@@ -19,6 +20,7 @@ __all__ = ["Addresses", "HostAddresses", "addresses_in", "all_of"]
 T = TypeVar("T")
 
 _NAMES = {dns.A: "A", dns.AAAA: "AAAA"}
+_MOST_ALIASES = 8  # one of another, that are asked for
 
 
 @attrs.frozen
@@ -61,18 +63,14 @@ class HostAddresses:
         ]
         if len(problems) == len(told):
             raise NotResolved("; ".join(dict.fromkeys(problems)))
-        positive: list[float] = []
-        negative = [0.0]
+        answers = [each for each in told if not isinstance(each, NotResolved)]
         for kind, each in zip(self.kinds, told, strict=True):
             if not isinstance(each, NotResolved):
                 self._known[host, kind] = each.hosts
-                (positive if each.hosts else negative).append(each.valid)
         hosts = self.known(host)
         if problems and not hosts:
             raise NotResolved("; ".join(problems))  # that there are none of the other kind says nothing of this one
-        # of what could not be told, "none of the other kind" is no reason to wait
-        valid = min(positive) if positive else 0.0 if problems else max(negative)
-        return Addresses(hosts, valid, "; ".join(problems))
+        return Addresses(hosts, _valid(answers, bool(problems)), "; ".join(problems))
 
     def known(self, host: str) -> tuple[str, ...]:
         """What was told of it last."""
@@ -94,11 +92,48 @@ class HostAddresses:
         return Deferred.fromCoroutine(self._addresses(host, kind))
 
     async def _addresses(self, host: str, kind: int) -> Addresses:
-        records = await self.nameservers.ask(host, kind)
-        hosts = tuple(dict.fromkeys(addresses_in(records.answers, kind)))
-        if not hosts:
-            return Addresses((), records.negative_ttl)
-        return Addresses(hosts, float(min(each.ttl for each in records.answers)))
+        """
+        An alias of which no more is told than where it leads is followed: a nameserver that answers for its own zones only has no
+        more to tell.
+        """
+        name = host.encode("idna").decode("ascii").lower().removesuffix(".")
+        seconds: list[int] = []
+        for _ in range(_MOST_ALIASES):
+            records = await self.nameservers.ask(name, kind)
+            seconds += [each.ttl for each in records.answers]
+            hosts = tuple(dict.fromkeys(addresses_in(records.answers, kind)))
+            if hosts:
+                return Addresses(hosts, float(min(seconds)))
+            end = _end_of_aliases(name, records.answers)
+            if end == name or records.negative_ttl or not is_host_name(end):
+                return Addresses((), min([records.negative_ttl, *map(float, seconds)]))
+            name = end
+        raise NotResolved(f"{host}: more than {_MOST_ALIASES} aliases, one of another")
+
+
+def _valid(answers: Sequence[Addresses], partly: bool) -> float:
+    """
+    For how long answers about A and AAAA hold together.
+
+    @param partly: whether one of the two could not be had: then "none of the other kind" is no reason to wait.
+    """
+    positive = [each.valid for each in answers if each.hosts]
+    negative = [each.valid for each in answers if not each.hosts]
+    if positive:
+        return min([*positive, *filter(None, negative)])  # RFC 2308, section 5; 0: it does not say
+    return 0.0 if partly else min(negative)
+
+
+def _end_of_aliases(name: str, answers: Iterable[Any]) -> str:
+    """To what C{name} leads, in the end."""
+    aliases = {_text(each.name): _text(each.payload.name) for each in answers if each.type == dns.CNAME}
+    for _ in aliases:
+        name = aliases.get(name, name)
+    return name
+
+
+def _text(name: dns.Name) -> str:
+    return name.name.lower().decode("ascii", "replace")
 
 
 async def all_of(results: Sequence[Deferred[T]]) -> list[T]:
