@@ -123,7 +123,7 @@ class ManyServersTests(ConfigCase):
             [(each[0], each[1]) for each in self.reactor.tcpServers], [(1, http), (2, http), (4, other), (3, tcp)]
         )
         self.assertTrue(os.path.exists(self.path("a.pid")))
-        self.assertEqual([each.active for each in service.statistics()], [0, 0, 0])
+        self.assertEqual([each.active for each in service.statistics().servers], [0, 0, 0])
 
     def test_all_stop_together(self) -> None:
         service = self.service(self.TEXT)

@@ -274,9 +274,9 @@ class StopTests(ServiceCase):
         client = StringTransport()
         client.abortConnection = client.loseConnection
         service.protocols[0].buildProtocol(None).makeConnection(client)
-        self.assertEqual(service.statistics()[0].active, 1)
+        self.assertEqual(service.statistics().servers[0].active, 1)
         service.stopService()
-        self.assertEqual(service.statistics()[0].active, 0)
+        self.assertEqual(service.statistics().servers[0].active, 0)
         self.assertTrue(client.disconnecting)
 
     def test_another_process_s_pid_file_stays(self) -> None:

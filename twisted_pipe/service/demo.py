@@ -143,7 +143,7 @@ class DemoService(MultiService):
     def _ask(self, endpoint: IStreamClientEndpoint) -> None:
         """Send the slow client."""
         assert self._pipe is not None
-        self._spilled_before = self._pipe.statistics()[0].bytes_spilled
+        self._spilled_before = self._pipe.statistics().servers[0].bytes_spilled
         self._log.info(
             "demo: a slow client asks for {size} through the pipe, and then reads nothing for {stall}",
             size=format_size(SLOW_SIZE),
@@ -169,7 +169,7 @@ class DemoService(MultiService):
     def _report(self, taken: Taken) -> None:
         """Say how it went."""
         assert self._pipe is not None
-        spilled = self._pipe.statistics()[0].bytes_spilled - self._spilled_before
+        spilled = self._pipe.statistics().servers[0].bytes_spilled - self._spilled_before
         if not taken.right:
             got = f"got {taken.received} bytes that are not what the origin sends through the filter upper"
         elif taken.received < SLOW_SIZE:

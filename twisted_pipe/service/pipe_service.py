@@ -26,6 +26,7 @@ from twisted_pipe.service.endpoints import Listener, describe_address
 from twisted_pipe.service.on_signal import OnSignal
 from twisted_pipe.service.pidfile import PidFile
 from twisted_pipe.service.refusal import CannotStart, reason_of
+from twisted_pipe.service.statistics import ServiceStatistics, statistics_of
 from twisted_pipe.service.tls_reloading import TlsReloading
 
 __all__ = ["PipeService"]
@@ -115,9 +116,9 @@ class PipeService(Service):
             each.start()
         self._reloading.start()
 
-    def statistics(self) -> list[Any]:
-        """What the protocols have counted, in the order of the servers."""
-        return [protocol.statistics() for protocol in self.protocols]
+    def statistics(self) -> ServiceStatistics:
+        """What the servers, the groups, the look-ups of names and the health checks tell of themselves."""
+        return statistics_of(self.configuration, self.protocols)
 
     def stopService(self) -> Deferred[Any]:
         """Close the listeners, all connections and the logs, remove the pid file; fires when the listeners are closed."""
