@@ -76,6 +76,14 @@ class RestTests(GroupCase):
             group.failed(group.peers[0])
         self.assertEqual((picks(group, 1), self.said(), group.peers[0].failed), ("a", [], 100))
 
+    def test_not_the_only_server_beside_those_that_are_down(self) -> None:
+        """By the configuration, for as long as that stands: there is nobody else to ask."""
+        down = attrs.evolve(servers(2)[1], down=True)
+        group = UpstreamGroup([servers(1)[0], down], name="app", clock=self.clock)
+        for _ in range(100):
+            group.failed(group.peers[0])
+        self.assertEqual((self.states(group), picks(group, 2)), (["up", "down"], "aa"))
+
     def test_for_no_time(self) -> None:
         """It is on trial in the next turn of the reactor."""
         group = self.group(1, 1, fail_timeout=0)

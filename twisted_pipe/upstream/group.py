@@ -20,7 +20,7 @@ from twisted_pipe.errors import NoServer
 from twisted_pipe.interfaces import IUpstreamBalancer, IUpstreamBalancerFactory
 from twisted_pipe.upstream.balancer import BalancerPlugin
 from twisted_pipe.upstream.connect_settings import ConnectSettings
-from twisted_pipe.upstream.passive_health import PassiveHealth
+from twisted_pipe.upstream.passive_health import PassiveHealth, is_alone
 from twisted_pipe.upstream.peer import Peer, PeerState, PeerStatistics
 from twisted_pipe.upstream.server import MAX_WEIGHT, UpstreamServer
 from twisted_pipe.upstream.waiting_line import QueueSettings, WaitingLine
@@ -173,7 +173,7 @@ class UpstreamGroup:
         @param why: for the log.
         """
         peer.failed += 1
-        if len(self.peers) == 1:
+        if self._alone:
             return
         self._health.failed(peer)
         if peer.state is PeerState.RESTING and not peer.suspect:
@@ -304,6 +304,7 @@ class UpstreamGroup:
         backups = [peer for peer in self.peers if peer.server.backup]
         self._first: IUpstreamBalancer = self._factory.build([peer for peer in self.peers if not peer.server.backup])
         self._spare: IUpstreamBalancer | None = self._factory.build(backups) if backups else None
+        self._alone = is_alone(self.peers)
         self._pick, self._release = self._first.pick, self._first.release
         self._release_spare = self._release if self._spare is None else self._spare.release
         self._update(backup=False)

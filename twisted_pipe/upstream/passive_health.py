@@ -2,7 +2,7 @@
 What a group learns of its servers from the requests that they get (nginx C{max_fails}, C{fail_timeout}).
 
 A server that fails C{max_fails} times within C{fail_timeout} rests for as long. Then one request, and no second one beside it, may
-show how it is. In a group of one server all this does not happen: there is nobody else to ask.
+show how it is. In a group of one server, not counting those that are down, all this does not happen: there is nobody else to ask.
 
 Unlike nginx's, a rest is cut short if no other server is up: where servers are restarted one after the other, all of them would
 rest at some time though most of them are well. That is done once for each; a server that fails again before it has done anything
@@ -19,9 +19,14 @@ from typing import Any
 
 from twisted_pipe.upstream.peer import FULL_SHARE, Peer, PeerState
 
-__all__ = ["PassiveHealth"]
+__all__ = ["PassiveHealth", "is_alone"]
 
 _SUSPECT = (PeerState.RESTING, PeerState.TRIAL)
+
+
+def is_alone(peers: Sequence[Peer]) -> bool:
+    """Whether the configuration allows one of C{peers} only to be asked."""
+    return sum(not peer.server.down for peer in peers) == 1
 
 
 class PassiveHealth:
@@ -93,7 +98,7 @@ class PassiveHealth:
 
         @param last: was up until now, and rests; None if that is not of the group any more.
         """
-        alone = len(peers) == 1
+        alone = is_alone(peers)
         for peer in [each for each in peers if each is not last and (alone or not each.spared)]:
             was = peer.state
             if was in _SUSPECT or (alone and was is PeerState.TRIED):
