@@ -17,6 +17,7 @@ __all__ = [
     "DownstreamFailed",
     "FilterFailed",
     "NoServer",
+    "NotChecked",
     "NotResolved",
     "PipeError",
     "PipeFinished",
@@ -94,6 +95,12 @@ class CheckFailed(PipeError):
     """A health check has found a server unwell; the text says how."""
 
     side = Side.UPSTREAM
+
+
+class NotChecked(PipeError):
+    """A health check could not be made, for a reason that says nothing of the server."""
+
+    side = Side.CALLER
 
 
 class NotResolved(PipeError):

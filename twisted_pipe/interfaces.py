@@ -424,8 +424,9 @@ class IHealthCheck(Interface):
         Ask one server once.
 
         @param server: a L{twisted_pipe.upstream.server.UpstreamServer}.
-        @return: fires if it is well; fails with L{twisted_pipe.errors.CheckFailed}, or anything else, if it is not. Cancelled when
-            it takes too long: then nothing of it may go on.
+        @return: fires if it is well; fails with L{twisted_pipe.errors.CheckFailed}, or anything else, if it is not; with
+            L{twisted_pipe.errors.NotChecked} if nothing can be said of it. Cancelled when it takes too long: then nothing of it may
+            go on.
         """
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+from twisted.internet.error import ConnectBindError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxies.http_case import LIMITS, HttpCase, MemoryCase, SocketCase
@@ -573,6 +574,20 @@ class ManyMemoryTests(AttemptCase, MemoryCase):
             self.refuse()
         self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
         self.assert_log("502 399")
+
+
+class OwnFaultTests(AttemptCase, MemoryCase):
+    servers = THREE
+
+    def test_no_server_is_blamed_for_what_we_have_none_of(self) -> None:
+        self.start(line="$status $retries")
+        client = self.client()
+        client.says(GET)
+        for server in THREE:
+            self.refuse(server, ConnectBindError(errno.EMFILE, "Too many open files"))
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
+        self.assertEqual(self.states(), [PeerState.UP] * 3)
+        self.assert_log("502 2")
 
 
 class SettingsTests(SynchronousTestCase):

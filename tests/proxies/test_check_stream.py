@@ -5,19 +5,21 @@ address.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectBindError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.net.fakes import Peer
 from tests.net.loopback import Loopback
 from tests.net.tls_peer import TlsPeer, serve
-from twisted_pipe.errors import CheckFailed
+from twisted_pipe.errors import CheckFailed, NotChecked
 from twisted_pipe.interfaces import IHealthCheckStream
 from twisted_pipe.net.tls_socket import TlsSocket
 from twisted_pipe.net.wire import TransportWire
@@ -83,6 +85,16 @@ class EndpointTests(SynchronousTestCase):
         results: list[Any] = []
         receiving.addBoth(results.append)
         return results[0] if isinstance(results[0], bytes) else str(results[0].value)
+
+    def test_no_descriptor_is_left(self) -> None:
+        """That is no fault of the server's, and nothing is known of it."""
+
+        class NoSocket:
+            def connect(self, factory: Any) -> Deferred[Any]:
+                return fail(ConnectBindError(errno.EMFILE, "Too many open files"))
+
+        connecting = self.connecting(ConnectSettings(), lambda server: UpstreamServer(server.name, NoSocket()))
+        self.assertIn("Too many open files", str(self.failureResultOf(connecting, NotChecked).value))
 
     def test_sent_and_received(self) -> None:
         stream, peer = self.opened()

@@ -5,17 +5,22 @@ Twisted endpoint.
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from unittest import mock
 
 import attrs
 import trustme
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectBindError, ConnectingCancelledError
 from twisted.internet.protocol import Protocol
 from twisted.protocols import tls
 from twisted.python.failure import Failure
@@ -25,6 +30,7 @@ from tests.net.fakes import Peer
 from tests.net.loopback import Loopback
 from tests.net.tls_peer import TlsPeer
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
+from twisted_pipe.net import bare
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.connect_protocol import connect_protocol
 from twisted_pipe.net.socket_options import socket_below
@@ -132,6 +138,26 @@ class ConnectingTests(SynchronousTestCase):
         self.assertEqual(wire.transport.getPeer().port, self.listener.getsockname()[1])
         self.send(b"hello")
         self.settle_until(lambda: peer.read() == b"hello")
+
+    def test_whose_fault_it_is(self) -> None:
+        """What this process has none of any more speaks against no server."""
+        for code in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNREFUSED, errno.ENETUNREACH):
+            with self.no_socket(code):
+                connecting = self.begin()
+                self.assertIn(os.strerror(code), self.failed())
+            self.assertEqual(connecting.own_fault, code not in (errno.ECONNREFUSED, errno.ENETUNREACH), code)
+            self.problems.clear()
+
+    @contextmanager
+    def no_socket(self, code: int) -> Iterator[None]:
+        """None can be had."""
+
+        class NoSocket:
+            def connect(self, factory: Any) -> Deferred[Any]:
+                return fail(ConnectBindError(code, os.strerror(code)))
+
+        with mock.patch.object(self, "server", lambda name: UpstreamServer(name, NoSocket())):
+            yield
 
     def test_refused(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)  # it has its port, and listens no more
@@ -278,6 +304,12 @@ class ProtocolTests(ConnectingTests):
 
     wire = Protocol
 
+    def test_whose_fault_it_is(self) -> None:
+        """They see the error themselves."""
+        with self.no_socket(errno.EMFILE):
+            self.begin()
+            self.assertIn("Too many open files", self.failed())
+
     def begin(self, settings: ConnectSettings = PLAIN, preface: bytes = b"", name: str = "origin:80") -> Any:
         if preface:
             settings = attrs.evolve(settings, proxy_protocol=Version.TEXT)
@@ -335,6 +367,11 @@ class BareConnectingTests(ConnectingTests):
     """By a socket address."""
 
     wire = BareSocket
+
+    @contextmanager
+    def no_socket(self, code: int) -> Iterator[None]:
+        with mock.patch.object(bare.socket, "SocketType", side_effect=OSError(code, os.strerror(code))):
+            yield
 
     def server(self, name: str = "origin:80") -> UpstreamServer:
         return UpstreamServer(name, None, self.listener.getsockname())

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectBindError, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -35,8 +36,8 @@ class Endpoint:
         protocol.makeConnection(MemoryTransport())
         self.connecting.callback(protocol)
 
-    def refuse(self) -> None:
-        self.connecting.errback(ConnectionRefusedError())
+    def refuse(self, why: Exception | None = None) -> None:
+        self.connecting.errback(why or ConnectionRefusedError())
 
 
 class SearchTests(SynchronousTestCase):
@@ -91,6 +92,15 @@ class SearchTests(SynchronousTestCase):
             (self.told, self.active),
             (["upstream c cannot be reached: Connection was refused by other side"], [0, 0, 0]),
         )
+
+    def test_no_server_is_blamed_for_what_we_have_none_of(self) -> None:
+        """Else all would rest when the connections that hold our descriptors are over."""
+        self.begin()
+        for endpoint in self.endpoints:
+            endpoint.refuse(ConnectBindError(errno.EMFILE, "Too many open files"))
+        self.assertEqual(([peer.failed for peer in self.group.peers], self.active), ([0, 0, 0], [0, 0, 0]))
+        self.assertEqual((self.group.live, len(self.told)), (3, 1))
+        self.assertIn("Too many open files", self.told[0])
 
     def test_so_many_tries(self) -> None:
         self.begin(NextServer(tries=2))

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.upstream.checking import FakeConnector
-from twisted_pipe.errors import BadConfiguration, CheckFailed
+from twisted_pipe.errors import BadConfiguration, CheckFailed, NotChecked
 from twisted_pipe.interfaces import IHealthCheck, IHealthCheckFactory
 from twisted_pipe.plugin.options import option
 from twisted_pipe.units import parse_text
@@ -188,6 +188,22 @@ class WhatTests(ChecksCase):
         self.assertEqual(self.states(), [PeerState.UNHEALTHY])
         self.repeat(True)
         self.assertEqual(self.states(), [PeerState.UP])
+
+    def test_a_check_that_could_not_be_made_says_nothing_of_the_server(self) -> None:
+        """It counts for nothing, and is said once."""
+        for initially, state in (("healthy", PeerState.UP), ("unhealthy", PeerState.UNHEALTHY)):
+            checks = self.checks(server("a"), fall="2", initially=initially)
+            self.said()
+            for _ in range(3):
+                self.told.fails(NotChecked("Too many open files"))
+                self.clock.advance(5)
+            self.assertEqual(self.states(), [state])
+            self.assertEqual(self.said(), [f"warn: a:80 cannot be checked, and stays {initially}: Too many open files"])
+            (told,) = checks.statistics()
+            self.assertEqual((told.failures, told.why), (0, "Too many open files"))
+            self.told.passes()
+            self.assertEqual(self.states(), [PeerState.UP])
+            checks.stop()
 
     def test_another_kind_of_failure(self) -> None:
         checks = self.checks(server("a"), fall=1)

@@ -27,13 +27,13 @@ from twisted_pipe.net.connections import NoRoom
 from twisted_pipe.net.epoll import accept
 from twisted_pipe.net.transport import EdgeServer, EdgeUnixServer
 
-__all__ = ["ACCEPT_BUDGET", "REST", "EdgePort", "EdgeUnixPort", "ISocketFactory"]
+__all__ = ["ACCEPT_BUDGET", "EXHAUSTED", "REST", "EdgePort", "EdgeUnixPort", "ISocketFactory"]
 
 ACCEPT_BUDGET = 64  #: connections a listener may accept in a turn before the others have theirs
 REST = 0.5  #: seconds a listener rests when no descriptor is free
 
 _KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-_EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
+EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)  #: of a process or its machine, which has none left of something
 _SKIPPED = (ECONNABORTED, EPERM, EPROTO)  # this one is lost (or a firewall's); the next may be good
 
 _log = Logger()
@@ -92,7 +92,7 @@ class _Accepting(tcp.Port):
         except BlockingIOError:
             pass  # nobody waits
         except OSError as error:
-            if error.errno in _EXHAUSTED:
+            if error.errno in EXHAUSTED:
                 self._rest(error)
             elif error.errno not in _SKIPPED:
                 raise

@@ -46,15 +46,17 @@ class Attempts:
     def __repr__(self) -> str:
         return f"<Attempts {len(self.tried)} failed{', waiting' if self._waiting is not None else ''}>"
 
-    def failed(self, peer: Peer, setback: Setback, why: str, sent: bool) -> None:
+    def failed(self, peer: Peer, setback: Setback, why: str, sent: bool, own_fault: bool = False) -> None:
         """
         The attempt at C{peer}, which is not released yet, came to nothing: ask another server, or answer that there is none.
 
         @param sent: whether it may have seen something of the request.
+        @param own_fault: whether it is not to be blamed: it was not asked, for want of a descriptor or of memory.
         """
         exchange = self._exchange
         exchange.complain(f"upstream: {why}")
-        self._upstream.group.failed(peer, why)
+        if not own_fault:
+            self._upstream.group.failed(peer, why)
         self._upstream.release(peer)
         exchange.received = exchange.client.proxy.clock.seconds()
         self.tried.append(peer)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_pipe.errors import CheckFailed
+from twisted_pipe.errors import CheckFailed, NotChecked
 from twisted_pipe.interfaces import IHealthCheckStream
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import can_half_close
@@ -55,7 +55,7 @@ class CheckConnector:
             self.place(server),
             settings,
             lambda wire: opened.callback(CheckStream(wire)),
-            lambda why: opened.errback(CheckFailed(why)),
+            lambda why: opened.errback(NotChecked(why) if connecting.own_fault else CheckFailed(why)),
             preface,
         )
         connecting.begin()

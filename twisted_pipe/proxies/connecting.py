@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.bound_endpoint import bound_endpoint
 from twisted_pipe.net.connect_protocol import connect_protocol
+from twisted_pipe.net.port import EXHAUSTED
 from twisted_pipe.net.socket_options import prepare_connecting, prepare_transport
 from twisted_pipe.net.tls_socket import TlsSocket
 from twisted_pipe.net.wire import TransportWire
@@ -34,9 +35,21 @@ class Connecting:
     """
     One attempt. Exactly one of its callbacks is called, once: from C{begin} or from a later turn of the reactor; none after
     C{cancel}.
+
+    @ivar own_fault: whether it failed for want of a descriptor or of memory: that speaks against no server.
     """
 
-    __slots__ = ("_attempt", "_cancelled", "_clock", "_failed", "_opened", "_preface", "_server", "_settings")
+    __slots__ = (
+        "_attempt",
+        "_cancelled",
+        "_clock",
+        "_failed",
+        "_opened",
+        "_preface",
+        "_server",
+        "_settings",
+        "own_fault",
+    )
 
     def __init__(
         self,
@@ -61,6 +74,7 @@ class Connecting:
         self._preface = preface
         self._attempt: BareSocket | Deferred[TransportWire] | None = None
         self._cancelled = False
+        self.own_fault = False
 
     def __repr__(self) -> str:
         return f"<Connecting {self._server.name}>"
@@ -78,6 +92,7 @@ class Connecting:
         try:
             self._attempt = kind.connecting(self._clock, address, self._socket_opened, prepare)
         except Exception as error:  # no descriptor, no route, or an address that is none
+            self.own_fault = getattr(error, "errno", None) in EXHAUSTED
             self._fail(getattr(error, "strerror", None) or str(error))
 
     def cancel(self) -> None:
@@ -148,6 +163,7 @@ class Connecting:
     def _transport_failed(self, failure: Failure) -> None:
         if self._cancelled:
             return
+        self.own_fault = getattr(failure.value, "osError", None) in EXHAUSTED
         if failure.check(ConnectError):
             why = failure.getErrorMessage().rstrip(".")
         elif self._settings.tls is not None:

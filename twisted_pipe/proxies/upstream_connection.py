@@ -61,6 +61,7 @@ class UpstreamConnection:
     @ivar user: whom it serves; None while it is idle.
     @ivar requests: how many it has carried, with the one that it carries.
     @ivar open: whether it stands.
+    @ivar own_fault: whether it could not be made for want of something of this machine's.
     @ivar good_until: when it has been used for long enough.
     @ivar stack: where it is put when it is idle.
     @ivar preface: the PROXY header that it begins with: it is for one client. Empty for none.
@@ -75,6 +76,7 @@ class UpstreamConnection:
         "_sendmsg",
         "good_until",
         "open",
+        "own_fault",
         "peer",
         "preface",
         "requests",
@@ -103,6 +105,7 @@ class UpstreamConnection:
         self.requests = 0
         self.good_until = 0.0
         self.open = False
+        self.own_fault = False
         self.wire: Any = None
         self.source: Any = None  # the loop asks a relay for it
         self._outgoing = self._outgoing_body = b""
@@ -145,7 +148,8 @@ class UpstreamConnection:
         self.user.upstream_opened(self)
 
     def _refused(self, why: str) -> None:
-        self._connecting = None
+        connecting, self._connecting = self._connecting, None
+        self.own_fault = connecting is not None and connecting.own_fault
         self.upstream.counted.failed += 1
         user, self.user = self.user, None
         if user is not None:

@@ -183,8 +183,11 @@ class UpstreamSearch:
         self._found(wire, peer)
 
     def _refused(self, why: str) -> None:
+        assert self._connecting is not None
+        blamed = not self._connecting.own_fault
         peer = self._leave()
-        self._group.failed(peer, why)
+        if blamed:
+            self._group.failed(peer, why)
         self._group.release(peer)  # then only: who waits for a place does not get one there
         self._tried.append(peer)
         self._refusal = f"upstream {peer.name} cannot be reached: {why}"

@@ -136,7 +136,7 @@ class UpstreamSide(ExchangeRecord):
 
     def upstream_refused(self, connection: UpstreamConnection, why: str) -> None:
         """UpstreamUser: it could not be made. Nothing was sent, so another server may be asked."""
-        self._attempt_failed(Setback.ERROR, f"connect() failed: {why}", sent=False)
+        self._attempt_failed(Setback.ERROR, f"connect() failed: {why}", sent=False, own_fault=connection.own_fault)
 
     def _send(self, connection: UpstreamConnection) -> None:
         """The request's head, and its body if that is in memory; a larger one follows by its pipe."""
@@ -364,16 +364,17 @@ class UpstreamSide(ExchangeRecord):
         """Whether the request can be sent once more: its body is here, and the client has seen nothing of a response."""
         return not self._interim and (self.body is None or self.body.replayable)
 
-    def _attempt_failed(self, setback: Setback, why: str, sent: bool = True) -> None:
+    def _attempt_failed(self, setback: Setback, why: str, sent: bool = True, own_fault: bool = False) -> None:
         """
         @param sent: whether the server may have seen something of the request.
+        @param own_fault: whether the server is not to be blamed.
         """
         self.connection_up = None
         peer, self._peer = self._peer, None
         if peer is None:
             return
         try:
-            self._more_attempts(self.began).failed(peer, setback, why, sent)
+            self._more_attempts(self.began).failed(peer, setback, why, sent, own_fault)
         except Exception:
             self.client.mistaken("no other server could be asked")
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_pipe.errors import CheckFailed, PipeError
+from twisted_pipe.errors import CheckFailed, NotChecked, PipeError
 from twisted_pipe.interfaces import IHealthCheck
 from twisted_pipe.plugin.declared import one_line
 from twisted_pipe.upstream.health_check import CheckSchedule, Initially
@@ -34,7 +34,7 @@ class CheckStatistics:
     @ivar checks: how often it was checked.
     @ivar failures: how many of these checks failed.
     @ivar in_a_row: how many of the last checks went as the last one did.
-    @ivar why: why the last one failed; empty if it did not.
+    @ivar why: why the last one failed, or could not be made; empty if neither.
     """
 
     server: str
@@ -134,13 +134,24 @@ class PeerCheck:
             return  # stopped
         self._over()
         error: Any = failure.value
-        self._why = str(error) if isinstance(error, PipeError) else one_line(error)
+        before, self._why = self._why, str(error) if isinstance(error, PipeError) else one_line(error)
+        if isinstance(error, NotChecked):
+            self._checks -= 1
+            if self._why != before:
+                self._say_not_checked()
+            return
         self._failures += 1
         self._passed = 0
         self._failed += 1
         if self.healthy and self._failed >= self._schedule.fall:
             self.healthy = False
             self._mark(False, self._why)
+
+    def _say_not_checked(self) -> None:
+        stays = "healthy" if self.healthy else "unhealthy"
+        _log.warn(
+            "{name} cannot be checked, and stays {stays}: {why}", name=self.server.name, stays=stays, why=self._why
+        )
 
     def _over(self) -> None:
         """The next check begins after the interval."""
