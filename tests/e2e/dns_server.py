@@ -44,6 +44,7 @@ class _Zone(ResolverBase):  # type: ignore[misc]
         self.additional: list[dns.RRHeader] = []
         self.asked: list[tuple[str, int]] = []
         self.delay = 0.0
+        self.negative_ttl = 1
 
     def _lookup(self, name: bytes, cls: int, type: int, timeout: Any) -> Deferred[Any]:
         key = name.decode().lower(), type
@@ -55,14 +56,15 @@ class _Zone(ResolverBase):  # type: ignore[misc]
         if not any(known == key[0] for known, _ in self.records):
             raise DNSNameError
         found = self.records.get(key, [])
-        return found, [] if found else [soa(1)], self.additional if found else []
+        return found, [] if found else [soa(self.negative_ttl)], self.additional if found else []
 
 
 @attrs.define(eq=False)
 class NameServer:
     """
     @ivar port: of 127.0.0.1.
-    @ivar zone: what it knows, what it was C{asked}, and after how many seconds it answers.
+    @ivar zone: what it knows, for how long it holds that there is something not, what it was C{asked}, and after how many seconds
+        it answers.
     """
 
     port: int
