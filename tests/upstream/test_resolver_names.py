@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -289,6 +290,14 @@ class FirstTests(NamesCase):
             error = self.failureResultOf(names.group.wait(), NoServer).value
             self.assertEqual(str(error), f"one.test:80 cannot be looked up: {problem}")
             self.clock.advance(1)
+
+    def test_a_server_that_is_down_is_none_to_be_content_with(self) -> None:
+        names = self.names("one.test:80", "two.test:80", attrs.evolve(FIXED, down=True))
+        waiting = names.group.wait()
+        self.resolver.fail()
+        self.assertNoResult(waiting)
+        self.resolver.answer("10.0.0.1:80")
+        self.assertEqual(self.successResultOf(waiting).name, "10.0.0.1:80")
 
     def test_nobody_waits_before_the_start_nor_for_ever(self) -> None:
         names = self.names("one.test:80", start=False)

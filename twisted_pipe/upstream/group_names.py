@@ -77,7 +77,7 @@ class GroupNames:
 
     def start(self) -> None:
         """Look all names up, and again whenever that is due."""
-        self.group.expect(not self.group.peers)
+        self.group.expect(not self._has_server)
         for name in self.names:
             name.start()
 
@@ -101,7 +101,12 @@ class GroupNames:
                 servers += place.servers() if isinstance(place, _Named) else [place]
             self.group.replace(servers)
         new = any(name.state is NameState.NEW for name in self.names)
-        self.group.expect(new and not self.group.peers, self._why())
+        self.group.expect(new and not self._has_server, self._why())
+
+    @property
+    def _has_server(self) -> bool:
+        """Whether any may be asked, as far as the configuration is concerned."""
+        return any(not server.down for server in self.group.servers)
 
     def _why(self) -> str:
         """Why there is no server, if there is none."""
