@@ -309,7 +309,7 @@ class SocketCase(HttpCase):
     def make_servers(self) -> list[UpstreamServer]:
         for name in self.servers:
             listener = self.listeners[name] = socket.socket()
-            # What it accepts inherits this: else the kernel would take MiBs for an origin that does not read, how many depends on it.
+            # What it accepts inherits this: else the kernel would take MiBs for an origin that does not read.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262144)
             listener.bind(("127.0.0.1", 0))
             listener.listen()
