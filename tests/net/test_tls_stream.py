@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -13,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.test_edge import Owner
 from tests.net.tls_case import TlsCase
-from tests.net.tls_peer import SMALL, serve
+from tests.net.tls_peer import RECORD, SMALL, serve
+from tests.net.tls_records import records_of
 from twisted_pipe.errors import DiskFailed
 from twisted_pipe.net import tls_calls
 from twisted_pipe.net.edge import MOST_CALLS
@@ -339,6 +341,70 @@ class SendingTests(TlsCase):
                 back += bytes(buffer[: max(count, 0)])
             peer.flush()
         self.assertEqual((got, back), (sent, theirs[:said]))
+
+
+class KeyUpdateTests(TlsCase):
+    """Records in which there is nothing for us, and which OpenSSL may have to answer."""
+
+    def test_a_flood_leaves_others_their_turn(self) -> None:
+        """SSL_read would go on for as long as such records come, and a client can send them faster than they are read."""
+        ours, peer = self.pair()
+        records = records_of(peer)
+        found = self.reading(ours)
+        flood = b"".join(records.key_update(answer=False) for _ in range(100))
+        peer.socket.send(flood + records.bytes_of(b"behind"))
+        self.engine.turn(5)
+        self.assertTrue(ours.socket.has_more)
+        self.engine.settle()
+        self.assertEqual(found, [b"behind"])
+        self.assert_at_rest()
+
+    def test_is_answered(self) -> None:
+        ours, peer = self.pair()
+        records = records_of(peer)
+        found = self.reading(ours)
+        peer.socket.send(records.key_update(answer=True) + records.bytes_of(b"under another key"))
+        self.engine.settle()
+        self.assertEqual(found, [b"under another key"])
+        ours.send([b"likewise"])
+        self.assertEqual(peer.read(), b"likewise")
+
+    def test_is_answered_behind_a_record_that_waits(self) -> None:
+        ours, peer, sent = self.full()
+        records = records_of(peer)
+        found = self.reading(ours)
+        peer.socket.send(records.key_update(answer=True) + records.bytes_of(b"it talks, though"))
+        self.engine.settle()
+        self.assertEqual(found, [b"it talks, though"])
+        self.assert_at_rest()
+        self.assertEqual(self.received(peer, len(sent)), sent)
+        ours.send([b"more"])
+        self.assertEqual(peer.read(), b"more")
+
+    def test_is_answered_when_there_is_room(self) -> None:
+        """Before anything else is sent, which counts as sent before that."""
+        ours, peer = self.pair(buffer=SMALL)
+        records = records_of(peer)
+        found = self.reading(ours)
+        junk = self.fill(ours)
+        peer.socket.send(records.key_update(answer=True) + records.bytes_of(b"not kept waiting"))
+        self.engine.settle()
+        self.assertEqual(found, [b"not kept waiting"])
+        self.assertEqual(ours.send([b"x" * 2 * RECORD]), RECORD)
+        self.assertEqual((ours.writable, ours.unsent), (False, RECORD))
+        self.assert_at_rest()
+        while junk:
+            junk -= len(peer.socket.recv(min(junk, 1 << 16)))
+        self.assertEqual(self.received(peer, RECORD), b"x" * RECORD)
+        self.assertEqual((ours.writable, ours.unsent), (True, 0))
+
+    def fill(self, ours: TlsSocket) -> int:
+        """Bytes that are no TLS, and after which the kernel takes no more. Returns how many."""
+        count = 0
+        with socket.socket(fileno=os.dup(ours.fileno())) as raw, contextlib.suppress(BlockingIOError):
+            while True:
+                count += raw.send(b"junk")
+        return count
 
 
 class CallsTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.loopback import Loopback
+from tests.net.test_edge import Owner
 from tests.net.tls_peer import SMALL, TlsPeer, tls_pair
 from twisted_pipe.net.tls_socket import TlsSocket
 
@@ -29,6 +30,18 @@ class TlsCase(SynchronousTestCase):
             part = os.urandom(30_000)
             sent += part[: ours.send([part])]
         return ours, peer, bytes(sent)
+
+    def reading(self, ours: TlsSocket) -> list[bytes]:
+        """What its reader gets, from now on."""
+        found: list[bytes] = []
+
+        def read() -> None:
+            buffer = bytearray(100)
+            while (count := ours.recv_into(memoryview(buffer))) > 0:
+                found.append(bytes(buffer[:count]))
+
+        ours.reader = Owner(ours, read)
+        return found
 
     def received(self, peer: TlsPeer, count: int) -> bytes:
         """What comes to C{peer}, with turns of the reactor between."""

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from OpenSSL import SSL
 
@@ -14,6 +15,8 @@ from tests.net.loopback import Loopback
 from tests.net.tls import _options
 from twisted_pipe.net.tls_socket import TlsSocket
 
+#: With what clients protect their bytes, in TLS 1.3.
+SECRETS: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
 RECORD = 16384
 SMALL = 4096  # bytes of a send buffer that is soon full
 
@@ -32,7 +35,15 @@ def server_context(version: int = SSL.TLS1_3_VERSION) -> SSL.Context:
 @lru_cache
 def client_context(version: int = SSL.TLS1_3_VERSION) -> SSL.Context:
     """Of a client that believes everybody."""
-    return _of_version(SSL.Context(SSL.TLS_CLIENT_METHOD), version)
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_keylog_callback(_note_secret)
+    return _of_version(context, version)
+
+
+def _note_secret(connection: SSL.Connection, line: bytes) -> None:
+    label, _, secret = line.split()
+    if label == b"CLIENT_TRAFFIC_SECRET_0":
+        SECRETS[connection] = bytes.fromhex(secret.decode())
 
 
 def _of_version(context: SSL.Context, version: int) -> SSL.Context:

@@ -5,6 +5,10 @@ Its C{recv} allocates as many bytes as are asked for, and copies; its C{recv} an
 have raised, which after the handshake is in vain. So the same functions are called here on a buffer that is always there, or right
 on the caller's, and only what went wrong is left to pyOpenSSL: 2 us less of a small request, and a copy less of a large one.
 
+And C{SSL_read} goes on by itself behind a record that holds no bytes of the stream: for as long as a client sends KeyUpdates (RFC
+8446, section 4.6.3) or asks for renegotiations (TLS 1.2), which it can do faster than they are looked at. Here it says after each
+that it wants to read, however much there is (C{SSL_MODE_AUTO_RETRY}, cleared).
+
 This needs pyOpenSSL's insides (which Twisted uses, too). One that has others is used by its methods, as it is.
 """
 
@@ -30,7 +34,11 @@ class TlsCalls(Protocol):
     """What is called once a connection stands. Each raises C{SSL.Error}s as pyOpenSSL does."""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """At most C{size} bytes of one record."""
+        """
+        At most C{size} bytes of one record.
+
+        @raise SSL.WantReadError: the next record is not whole, or nothing of it was for us.
+        """
 
     def recv_into(self, view: memoryview) -> int:
         """The same into C{view}. Returns how many."""
@@ -54,8 +62,14 @@ def forget_errors() -> None:
 
 
 def _known(connection: SSL.Connection) -> bool:
-    functions = (getattr(lib, "SSL_read", None), getattr(lib, "SSL_write", None), getattr(ffi, "from_buffer", None))
-    return None not in functions and hasattr(connection, "_ssl") and hasattr(connection, "_raise_ssl_error")
+    functions = [
+        getattr(lib, name, None) for name in ("SSL_read", "SSL_write", "SSL_clear_mode", "SSL_MODE_AUTO_RETRY")
+    ]
+    return (
+        None not in (*functions, getattr(ffi, "from_buffer", None))
+        and hasattr(connection, "_ssl")
+        and hasattr(connection, "_raise_ssl_error")
+    )
 
 
 class _Direct:
@@ -67,6 +81,7 @@ class _Direct:
         self._connection = connection
         self._ssl = connection._ssl
         self._tell = connection._raise_ssl_error  # always raises for a result that is not above 0
+        lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_AUTO_RETRY)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         if flags or size > _SIZE:

@@ -5,8 +5,8 @@ Whoever works with an edge-triggered socket relies on what its calls say, and Op
 
  - A short C{recv} says that nothing is left, and that an edge will tell of more. C{SSL_read} gives one record, however many stand
    in the kernel. So a C{recv} here goes on until it is full or the kernel has nothing (FIONREAD: cheaper than an C{SSL_read} in
-   vain). Where it has to stop before, at an end that it found behind bytes or after C{MOST_CALLS} records, it has the socket run
-   again.
+   vain). Where it has to stop before, at an end that it found behind bytes, after C{MOST_CALLS} records or behind a record that
+   holds no bytes (a ticket, a KeyUpdate), it has the socket run again.
  - A C{send} that would block has sent nothing. C{SSL_write} has then encrypted a record and sent part of it, and has to be called
    again with the same bytes, which a pipe may have spilled to disk by then. So these bytes are copied and count as sent; they go
    out before everything else (L{TlsStream.flush}).
@@ -220,6 +220,8 @@ class TlsStream:
         if isinstance(error, SSL.WantWriteError):
             self._reading_waits = True
             self._owner.writable = False
+        elif isinstance(error, SSL.WantReadError) and self.has_more:
+            self._owner.come_back()  # a record was not for us, and no edge tells of those behind it
         if isinstance(error, _LATER):
             raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
         raise self._broke(error)
