@@ -309,6 +309,12 @@ class ClientCertificateTests(TlsCase):
         facts = TlsFacts(self.met(self.server(self.strict(self.a, verify=ON)), odd).server)
         self.assertTrue(facts.client_subject.startswith("CN=a\\0D\\0AX: \\C3\\BC,"), facts.client_subject)
 
+    def test_so_is_what_is_wrong_with_it(self) -> None:
+        tls = self.server(self.strict(self.a, verify=VerifyClient.OPTIONAL_NO_CA))
+        odd = self.certificate("odd@example.org", common_name="a\r\nX: \u00fc", ca="other")
+        said = TlsFacts(self.met(tls, odd).server).client_verify
+        self.assertTrue(said.startswith("FAILED:") and "(CN=a\\0D\\0AX: \\C3\\BC," in said, said)
+
 
 class SessionTests(TlsCase):
     def setUp(self) -> None:

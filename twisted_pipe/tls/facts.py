@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from twisted_pipe.tls.connection import known_of
+from twisted_pipe.tls.distinguished import distinguished_name
 from twisted_pipe.tls.native import session_reused
 from twisted_pipe.tls.server import Handshake
 
@@ -112,15 +112,11 @@ class TlsFacts:
 
 
 def _distinguished(certificate: x509.Certificate, whose: str) -> str:
-    """
-    Everything that is not printable ASCII as a backslash and hexadecimal digits: it may be written to a header or a log. C{"?"} for
-    a name that OpenSSL takes and cryptography cannot read, such as a C{T61String} in Latin-1.
-    """
+    """C{"?"} for a name that cannot be read."""
     try:
-        name: x509.Name = getattr(certificate, whose)
+        return distinguished_name(certificate, whose)
     except ValueError:
         return "?"
-    return re.sub(rb"[^ -~]", lambda match: b"\\%02X" % match[0][0], name.rfc4514_string().encode()).decode("ascii")
 
 
 def _hexadecimal(number: int) -> str:

@@ -17,6 +17,7 @@ from OpenSSL.SSL import X509VerificationCodes as Codes
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from twisted_pipe.errors import PipeError, Side
+from twisted_pipe.tls.distinguished import distinguished_name
 
 __all__ = ["PLAIN_HTTP_ANSWER", "TlsRefused", "explain", "is_plain_http", "verification_problem"]
 
@@ -110,7 +111,7 @@ def verification_problem(code: int, certificate: X509 | None = None) -> str:
     if certificate is None:
         return said
     try:
-        subject = certificate.to_cryptography().subject.rfc4514_string()
+        subject = distinguished_name(certificate.to_cryptography())
     except ValueError:  # OpenSSL takes names that cryptography cannot read
         subject = "a subject that cannot be read"
     return f"{said} ({subject or 'no subject'})"
