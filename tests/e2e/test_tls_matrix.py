@@ -184,6 +184,13 @@ def test_nor_is_a_host_other_than_the_name(bench: Bench, server: Running) -> Non
     assert curl(bench.files, server.port, "b.example", "/facts", *options).stdout.endswith(b"200")
 
 
+def test_only_http_1_0(bench: Bench, server: Running) -> None:
+    """As curl has offered it for a while."""
+    done = curl(bench.files, server.port, "a.example", "/facts", "--http1.0")
+    assert done.stdout.split()[-1:] in ([b"http/1.0"], [b"http/1.1"]), done.stderr
+    assert "ALPN protocol: http/1.0" in s_client(bench.files, server.port, "-alpn", "http/1.0")
+
+
 def test_only_http_2(bench: Bench, server: Running) -> None:
     before = len(refusals(server))
     said = s_client(bench.files, server.port, "-alpn", "h2")

@@ -12,8 +12,8 @@ from twisted_pipe.tls.server import ServerTls
 
 __all__ = ["HTTP_ALPN", "OPEN", "EntranceSettings"]
 
-#: What we speak, by the names of RFC 7301.
-HTTP_ALPN = (b"http/1.1",)
+#: What we speak, by the names of IANA, the best first. C{curl -0} of some years (7.88 to 8.4) offers nothing but the second.
+HTTP_ALPN = (b"http/1.1", b"http/1.0")
 
 
 @attrs.frozen(kw_only=True)

@@ -137,7 +137,7 @@ class ServerTests(TlsConfigCase):
             self.assertIn(said, line)
 
     def test_http_speaks_http(self) -> None:
-        self.assertEqual(self.tls_of(self.server("a")).settings.alpn, (b"http/1.1",))
+        self.assertEqual(self.tls_of(self.server("a")).settings.alpn, (b"http/1.1", b"http/1.0"))
 
     def test_other_protocols(self) -> None:
         text = f'{STREAM}[servers.tls]\ncertificate = "a-both.pem"\nalpn = ["postgresql"]\nhandshake_timeout = 5\n'

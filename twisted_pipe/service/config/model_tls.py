@@ -92,7 +92,7 @@ class ServerTlsTable(TlsKeys):
     )
     alpn: Sequence[AlpnName] | None = keys.key(
         "what is offered by ALPN, the best first; clients that offer only others are refused. Not for http",
-        default="http/1.1 for http, else nothing",
+        default="http/1.1 and http/1.0 for http, else nothing",
         nginx="ssl_alpn (stream)",
     )
 
