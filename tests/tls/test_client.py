@@ -89,6 +89,13 @@ class VerificationTests(TlsCase):
             self.assertEqual((ends.client_error, ends.server_error), (None, None))
             self.assertEqual(ends.server.get_servername(), b"a.example")
 
+    def test_what_is_asked_for_is_what_is_verified(self) -> None:
+        """As the DNS has it: in any case, and with the rules for international names that it was looked up by."""
+        files = self.certificate("xn--bcher-kva.example", "strasse.example")
+        for host in ("b\u00fccher.example", "B\u00fccher.example", "stra\u00dfe.example", "Strasse.Example"):
+            ends = self.reach(files, f"{host}:443")
+            self.assertEqual((ends.client_error, ends.server_error), (None, None), host)
+
     def test_another_ca(self) -> None:
         files = self.certificate("a.example", ca="other")
         self.assertEqual(self.refused(files), "its certificate is of an unknown CA")

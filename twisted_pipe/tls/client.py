@@ -228,7 +228,7 @@ def _verify_name(certificate: X509, host: str) -> None:
     if not host:
         raise TlsRefused(_NO_NAME)
     try:
-        wanted = IPAddress_ID(host) if is_ip_address(host) else DNS_ID(host)
+        wanted = IPAddress_ID(host) if is_ip_address(host) else DNS_ID(server_name_of(host).decode())
         verify_service_identity(extract_patterns(certificate), [wanted], [])
     except (VerificationError, CertificateError, ValueError) as error:
         raise TlsRefused(f"its certificate is not for {host} but for {_names_in(certificate)}") from error
