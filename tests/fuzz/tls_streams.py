@@ -6,6 +6,7 @@ them, and a peer's last record that waits for room.
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -15,9 +16,37 @@ from OpenSSL import SSL
 from tests.fuzz.streams import Life, PipeLife
 from tests.net.fakes import Peer
 from tests.net.tls_peer import TlsPeer, tls_pair
+from tests.net.tls_records import Records, records_of
 from twisted_pipe.net import tls_stream
 
 __all__ = ["TLS_WAYS"]
+
+
+class UpdatingPeer(TlsPeer):
+    """Makes its records by hand, and every now and then some with other keys."""
+
+    records: Records
+    rng: random.Random
+
+    def write(self, data: bytes) -> int:
+        sent = 0
+        while sent < len(data) and self.flush():
+            for _ in range(self.rng.choice([0, 0, 0, 0, 0, 0, 1, 3])):
+                self.outgoing += self.records.key_update(answer=False)
+            part = data[sent : sent + self.record]
+            self.outgoing += self.records.bytes_of(bytes(part))
+            sent += len(part)
+        self.flush()
+        return sent
+
+    def half_close(self) -> None:
+        self.outgoing += self.records.close_notify()
+        self._ends = True
+        self.flush()
+
+    def close(self) -> None:
+        self.half_close()
+        self.socket.close()
 
 
 class TlsPipeLife(PipeLife):
@@ -37,6 +66,10 @@ class TlsPipeLife(PipeLife):
         rng = self.rng
         version = rng.choice([SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
         ours, peer = tls_pair(self.engine, server=accepted, tcp=self.tcp, version=version)
+        if version == SSL.TLS1_3_VERSION and rng.random() < 0.3:
+            updating = UpdatingPeer(peer.socket, peer.connection)
+            updating.shaken, updating.records, updating.rng = True, records_of(peer), rng
+            peer = updating
         peer.record = rng.choice([100, 5000, 16384, 16384])
         self.peers.append(peer)
         return ours, peer

@@ -398,6 +398,25 @@ class KeyUpdateTests(TlsCase):
         self.assertEqual(self.received(peer, RECORD), b"x" * RECORD)
         self.assertEqual((ours.writable, ours.unsent), (True, 0))
 
+    def test_a_second_is_not_read_before_the_first_is_answered(self) -> None:
+        """So reading waits for room, and wakes nobody until there is some."""
+        for server in (True, False):
+            ours, peer = self.pair(buffer=SMALL, server=server)
+            records = records_of(peer)
+            found = self.reading(ours)
+            junk = self.fill(ours)
+            peer.socket.send(records.key_update(answer=True) + records.key_update(answer=True))
+            peer.socket.send(records.bytes_of(b"behind"))
+            self.engine.settle()
+            self.assertEqual((found, ours.writable, ours.writing), ([], False, True))
+            self.assert_at_rest()
+            while junk:
+                junk -= len(peer.socket.recv(min(junk, 1 << 16)))
+            self.engine.settle()
+            self.assertEqual((found, ours.writable, ours.writing), ([b"behind"], True, False))
+            ours.send([b"likewise"])
+            self.assertEqual(peer.read(), b"likewise")
+
     def fill(self, ours: TlsSocket) -> int:
         """Bytes that are no TLS, and after which the kernel takes no more. Returns how many."""
         count = 0

@@ -15,8 +15,8 @@ from tests.net.loopback import Loopback
 from tests.net.tls import _options
 from twisted_pipe.net.tls_socket import TlsSocket
 
-#: With what clients protect their bytes, in TLS 1.3.
-SECRETS: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
+#: Of each end, in TLS 1.3: with what it protects its bytes first, and how many records (of tickets) it sends so by itself.
+SECRETS: WeakKeyDictionary[SSL.Connection, tuple[bytes, int]] = WeakKeyDictionary()
 RECORD = 16384
 SMALL = 4096  # bytes of a send buffer that is soon full
 
@@ -29,24 +29,22 @@ def server_context(version: int = SSL.TLS1_3_VERSION) -> SSL.Context:
     context.use_certificate(options.certificate)
     context.use_privatekey(options.privateKey)
     context.set_session_id(b"test")
-    return _of_version(context, version)
+    return _of_version(context, version, b"SERVER_TRAFFIC_SECRET_0", 2)
 
 
 @lru_cache
 def client_context(version: int = SSL.TLS1_3_VERSION) -> SSL.Context:
     """Of a client that believes everybody."""
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_keylog_callback(_note_secret)
-    return _of_version(context, version)
+    return _of_version(SSL.Context(SSL.TLS_CLIENT_METHOD), version, b"CLIENT_TRAFFIC_SECRET_0", 0)
 
 
-def _note_secret(connection: SSL.Connection, line: bytes) -> None:
-    label, _, secret = line.split()
-    if label == b"CLIENT_TRAFFIC_SECRET_0":
-        SECRETS[connection] = bytes.fromhex(secret.decode())
+def _of_version(context: SSL.Context, version: int, own_secret: bytes, tickets: int) -> SSL.Context:
+    def note(connection: SSL.Connection, line: bytes) -> None:
+        label, _, secret = line.split()
+        if label == own_secret:
+            SECRETS[connection] = (bytes.fromhex(secret.decode()), tickets)
 
-
-def _of_version(context: SSL.Context, version: int) -> SSL.Context:
+    context.set_keylog_callback(note)
     context.set_min_proto_version(version)
     context.set_max_proto_version(version)
     return context

@@ -1,4 +1,4 @@
-"""Records of a TLS 1.3 client, made by hand: OpenSSL updates its keys only when it likes."""
+"""Records of TLS 1.3, made by hand: pyOpenSSL has no way to update keys."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from tests.net.tls_peer import SECRETS, TlsPeer
 
-_HANDSHAKE, _BYTES = 22, 23
+_ALERT, _HANDSHAKE, _BYTES = 21, 22, 23
 _TAG = 16
 
 
-class ClientRecords:
+class Records:
     """
-    What a client may send from here on (RFC 8446, sections 5.2, 5.3 and 7.3), by C{TLS_AES_256_GCM_SHA384}. After a
-    L{key_update} its OpenSSL must not send any more.
+    What an end may send from here on (RFC 8446, sections 5.2, 5.3 and 7.3), by C{TLS_AES_256_GCM_SHA384}. Its OpenSSL must not
+    send any more.
     """
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, sent: int) -> None:
         """
-        @param secret: C{client_application_traffic_secret_0}; nothing has been sent under it.
+        @param secret: its C{application_traffic_secret_0}.
+        @param sent: how many records it has sent under that.
         """
         self._use(secret)
+        self._sent = sent
 
     def bytes_of(self, data: bytes) -> bytes:
         """A record of the stream."""
@@ -32,11 +34,15 @@ class ClientRecords:
         """
         A record that says that the next ones are under another key (section 4.6.3).
 
-        @param answer: whether the server has to say the same.
+        @param answer: whether the other end has to say the same.
         """
         record = self._record(_HANDSHAKE, bytes((24, 0, 0, 1, answer)))
         self._use(_derive(self._secret, b"traffic upd", 48))
         return record
+
+    def close_notify(self) -> bytes:
+        """The record behind which no other comes."""
+        return self._record(_ALERT, b"\1\0")
 
     def _use(self, secret: bytes) -> None:
         self._secret = secret
@@ -57,6 +63,6 @@ def _derive(secret: bytes, label: bytes, size: int) -> bytes:
     return HKDFExpand(SHA384(), size, size.to_bytes(2, "big") + bytes((len(name),)) + name + b"\0").derive(secret)
 
 
-def records_of(peer: TlsPeer) -> ClientRecords:
-    """Of a client whose handshake is over, and that has sent nothing since."""
-    return ClientRecords(SECRETS[peer.connection])
+def records_of(peer: TlsPeer) -> Records:
+    """Of one whose handshake is over, and that has sent no bytes since."""
+    return Records(*SECRETS[peer.connection])
