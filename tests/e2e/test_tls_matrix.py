@@ -207,7 +207,8 @@ def test_no_version_in_common(bench: Bench, server: Running) -> None:
 
 def test_plain_http(server: Running) -> None:
     before = len(refusals(server))
-    subprocess.run(["curl", "-s", "-m", "5", f"http://127.0.0.1:{server.port}/"], capture_output=True, timeout=10)
+    command = ["curl", "-s", "-m", "5", "-w", "%{http_code}", f"http://127.0.0.1:{server.port}/"]
+    assert subprocess.run(command, capture_output=True, timeout=10).stdout.endswith(b"400")
     check_refused(server, before, "it speaks plain HTTP, not TLS")
 
 

@@ -414,11 +414,8 @@ class TlsTests(EntranceCase):
                 if peer.ended or peer.reset:
                     break
                 select.select([], [], [], 0.002)
-            self.assert_answer(found)
+            self.assertTrue(found.startswith(b"HTTP/1.1 400 "), found)
             self.assert_refused(peer, logs, "TLS: it speaks plain HTTP, not TLS")
-
-    def assert_answer(self, found: bytes) -> None:
-        """On transports Twisted has closed the connection before we know."""
 
     def test_a_protocol_that_we_do_not_speak(self) -> None:
         self.open_tls()
@@ -459,9 +456,6 @@ class BareTlsTests(TlsTests):
 
     def make_hall(self) -> Hall:
         return BareHall()
-
-    def assert_answer(self, found: bytes) -> None:
-        self.assertTrue(found.startswith(b"HTTP/1.1 400 "), found)
 
     def test_transport(self) -> None:
         self.open_tls()

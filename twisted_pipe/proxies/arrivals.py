@@ -7,7 +7,6 @@ Both go the same way: is its PROXY header to be believed, and what does it say; 
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHandshakeListener
@@ -24,7 +23,7 @@ from twisted_pipe.net.preface_reader import PrefaceReader
 from twisted_pipe.net.proxied_transport import ProxiedTransport
 from twisted_pipe.net.tls_socket import TlsSocket
 from twisted_pipe.preface.proxy_header import ProxyHeader
-from twisted_pipe.tls.problems import PLAIN_HTTP_ANSWER, explain, is_plain_http
+from twisted_pipe.tls.problems import explain
 
 if TYPE_CHECKING:
     from twisted_pipe.proxies.entrance import Entrance
@@ -81,13 +80,7 @@ class BareArrival:
         deadline = self._deadline = Deadline(entrance.clock, entrance.handshake_timeout, self._timed_out)
         deadline.restart(entrance.clock.seconds())
         make: Any = entrance.tls.connection
-        bare.handshake(make, self._shaken, self._explain)
-
-    def _explain(self, error: Exception) -> str:
-        if is_plain_http(error):
-            with suppress(OSError):  # a client that is gone is refused all the same
-                self.bare.socket.send(PLAIN_HTTP_ANSWER)  # it is still the plain socket, and about to be closed
-        return explain(error)
+        bare.handshake(make, self._shaken, explain)
 
     def _shaken(self, why: str | None) -> None:
         if self._deadline is not None:

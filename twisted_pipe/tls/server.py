@@ -197,7 +197,7 @@ class ServerTls:
 
     # connections
 
-    def connection(self, sock: socket.socket | None = None) -> SSL.Connection:
+    def connection(self, sock: socket.socket | None = None) -> TlsConnection:
         """
         A connection that waits for a client's handshake.
 
@@ -207,11 +207,15 @@ class ServerTls:
         connection = TlsConnection(entry.context, sock)
         connection.known = Handshake(self, entry, self._state.sites[0].rules)
         connection.set_accept_state()
+        if sock is not None:
+            connection.say_plainly = sock.send
         return connection
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """For Twisted."""
-        return self.connection()
+        connection = self.connection()
+        connection.say_plainly = lambda data: tlsProtocol.transport.write(data)  # it has none yet
+        return connection
 
     def rules_of(self, host: str) -> ClientRules:
         """What the virtual server asks of its clients that requests for C{host} are for."""
