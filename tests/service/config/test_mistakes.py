@@ -101,6 +101,11 @@ class FileTests(ConfigCase):
     def test_no_text(self) -> None:
         self.assertEqual(self.mistakes(b"a = '\xff'"), ["byte 6: must be UTF-8"])
 
+    def test_mark_of_an_editor(self) -> None:
+        """A byte order mark at the beginning says nothing."""
+        self.assertEqual(len(self.configured("\ufeff" + SERVER + ROUTE).servers), 1)
+        self.assertEqual(self.mistakes(b"\xef\xbb\xbfa = '\xff'"), ["byte 9: must be UTF-8"])
+
     def test_empty(self) -> None:
         self.assertEqual(
             self.mistakes(""), ['servers: missing: must hold a server: [[servers]] with listen = ["tcp:8080"]']

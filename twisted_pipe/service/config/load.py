@@ -39,7 +39,7 @@ def read_document(file: str) -> dict[str, Any]:
     """
     try:
         with open(file, "rb") as opened:
-            return tomllib.loads(opened.read().decode())
+            return tomllib.loads(opened.read().decode().removeprefix("\ufeff"))  # a mark of some editors
     except OSError as error:
         raise BadFile([f"{file}: cannot be read: {reason_of(error)}"]) from error
     except UnicodeDecodeError as error:
