@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import pwd
 import socket
@@ -16,7 +17,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
-from twisted_pipe.net.listening import BACKLOG, ListenSettings, SocketOwner, listen
+from twisted_pipe.net.listening import BACKLOG, ListenSettings, SocketOwner, listen, stop_at_once
 
 TCP = socket.IPPROTO_TCP
 ROOT = os.getuid() == 0
@@ -163,15 +164,20 @@ class UnixTests(ListeningCase):
         self.patch(os, "chown", refuse)
         with self.assertRaises(CannotListenError) as caught:
             await self.unix(owner=SocketOwner(1, 1))
-        self.assertIn("Operation not permitted", str(caught.exception))
-        await self._turns()
-        self.assertFalse(os.path.exists(self.path))
+        self.assertIn("its owner cannot be set: Operation not permitted", str(caught.exception))
+        self.assertEqual(self._files(), [], "at once: a start that fails has no other turn")
 
-    async def _turns(self) -> None:
-        for _ in range(3):
-            turned: Deferred[None] = Deferred()
-            self.reactor.callLater(0, turned.callback, None)
-            await turned
+    async def test_stopped_at_once(self) -> None:
+        port: Any = await self.unix()
+        self.assertNotEqual(self._files(), [])
+        await stop_at_once(port)
+        self.assertEqual((self._files(), port.connected), ([], False))
+        tcp = await self.listening()
+        await stop_at_once(tcp)
+        self.assertFalse(tcp.connected)
+
+    def _files(self) -> list[str]:
+        return glob.glob(f"{glob.escape(self.path)}*")
 
     async def test_left_behind(self) -> None:
         """By a process that was killed, with its lock."""

@@ -72,5 +72,16 @@ class StaleSocketTests(SynchronousTestCase):
         remove_stale_socket(self.path)
         remove_stale_socket("/no/such/directory/socket")
 
+    def test_a_lock_alone(self) -> None:
+        """What stays when binding fails behind it, or when the socket's file alone was cleaned away."""
+        self.assertTrue(FilesystemLock(f"{self.path}.lock").lock())
+        remove_stale_socket(self.path)
+        self.assertFalse(os.path.lexists(f"{self.path}.lock"))
+
+    def test_a_link_that_is_no_lock(self) -> None:
+        os.symlink("elsewhere", f"{self.path}.lock")
+        remove_stale_socket(self.path)
+        self.assertTrue(os.path.lexists(f"{self.path}.lock"))
+
     def test_abstract(self) -> None:
         remove_stale_socket("\0abstract")

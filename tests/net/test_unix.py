@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.interfaces import IFileDescriptorReceiver, IHalfCloseableProtocol, IUNIXTransport
 from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -337,6 +338,36 @@ class AdoptedTests(SynchronousTestCase):
         self.assertEqual(len(open_fds()), len(files) - 1)
         self.connected()
         self.made.accept()[0].close()
+
+    def closed(self, path: str) -> list[str]:
+        """What the log says when a listener of our own is closed."""
+        port = self.engine.reactor.listenUNIX(path, self.factory, wantPID=True)
+        with capturedLogs() as events:
+            self.before_closing()
+            stopped = port.stopListening()
+            self.engine.settle()
+        self.successResultOf(stopped)
+        self.assertFalse(port.connected)
+        return [str(formatEvent(event)) for event in events if event.get("log_level") is LogLevel.warn]
+
+    def before_closing(self) -> None:
+        """Something happens to its file."""
+
+    def test_closed_though_its_file_is_gone(self) -> None:
+        path = self.path + ".ours"
+        self.before_closing = lambda: os.unlink(path)  # type: ignore[method-assign]
+        self.assertEqual(self.closed(path), [])
+        self.assertFalse(os.path.lexists(path + ".lock"))
+
+    def test_closed_though_its_file_cannot_be_removed(self) -> None:
+        """As of a daemon that has shed the right to it."""
+
+        def refuse(path: str) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        path = os.path.abspath(self.path + ".ours")
+        self.before_closing = lambda: self.patch(os, "unlink", refuse)  # type: ignore[method-assign]
+        self.assertEqual(self.closed(path), [f"unix {path}: its file cannot be removed: Permission denied"])
 
     def test_one_of_our_own_goes(self) -> None:
         path = self.path + ".ours"

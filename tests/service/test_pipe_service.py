@@ -206,6 +206,21 @@ class RefusalTests(ServiceCase):
         self.assertEqual(after.listened, [])
         self.assertEqual(service.addresses, [])
 
+    def test_nothing_is_left(self) -> None:
+        """There is no other turn of the reactor in which the files of UNIX sockets could be removed."""
+        engine = Engine(self)
+        path = os.path.relpath(self.mktemp())
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        configuration = self.changed(
+            self.configuration(),
+            listeners=(parse_listener(engine.reactor, f"unix:{path}"), Listener("tcp:8080", Now(IN_USE))),  # type: ignore[arg-type]
+        )
+        with capturedLogs():
+            self.assertRaises(CannotStart, PipeService(configuration, engine.reactor).privilegedStartService)
+        self.assertEqual(
+            [name for name in os.listdir(os.path.dirname(path)) if name.startswith(os.path.basename(path))], []
+        )
+
     def test_it_may_be_started_again(self) -> None:
         """Once the port is free."""
         endpoint, port = Now(IN_USE), Port(8080)
@@ -310,6 +325,17 @@ class StopTests(ServiceCase):
         self.assertTrue(late.listened[0].called)
         self.assertFalse(self.reactor.hasStopped)
         self.assertEqual(self.stderr.getvalue(), "")
+
+    def test_a_listener_that_cannot_be_closed(self) -> None:
+        """The log says so, and the end goes on."""
+        port = Port(1)
+        service = self.service(a=Now(port))
+        service.startService()
+        stopped = service.stopService()
+        with capturedLogs() as events:
+            port.closed.errback(PermissionError(errno.EACCES, "Permission denied"))
+        self.successResultOf(stopped)
+        self.assertEqual([formatEvent(event) for event in events], ["a listener cannot be closed: permission denied"])
 
     def test_never_started(self) -> None:
         self.successResultOf(self.service(a=Now(Port(1))).stopService())

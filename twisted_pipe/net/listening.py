@@ -19,13 +19,15 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
 
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
 from twisted_pipe.net.port import EdgePort, EdgeUnixPort
 from twisted_pipe.net.socket_options import apply_options
 from twisted_pipe.net.stale_socket import remove_stale_socket
 
-__all__ = ["BACKLOG", "DEFAULT_LISTENING", "ListenSettings", "SocketOwner", "listen"]
+__all__ = ["BACKLOG", "DEFAULT_LISTENING", "ListenSettings", "SocketOwner", "listen", "stop_at_once"]
 
 BACKLOG = 511  #: as nginx's; Twisted's 50 lose connections in a burst
 
@@ -137,9 +139,24 @@ def _listen_unix(endpoint: Any, factory: Any, settings: ListenSettings) -> Any:
         try:
             os.chown(path, settings.owner.user, settings.owner.group, follow_symlinks=False)
         except OSError as error:
-            port.stopListening()
-            raise CannotListenError(None, os.fsdecode(path), error) from error
+            stop_at_once(port)
+            why = OSError(error.errno, f"its owner cannot be set: {error.strerror}")
+            raise CannotListenError(None, os.fsdecode(path), why) from error
     return port
+
+
+def stop_at_once(port: Any) -> Deferred[Any]:
+    """
+    Stop listening, with nothing left for the reactor's next turn: when a start fails there is none, and the file of a UNIX socket
+    would stay. Ports of plugins stop as they will.
+
+    @return: fires when it does not listen any more; fails with what the port fails with.
+    """
+    if not isinstance(port, tcp.Port):
+        return maybeDeferred(port.stopListening)
+    port.disconnecting = True
+    port.stopReading()
+    return execute(port.connectionLost, Failure(CONNECTION_DONE))
 
 
 def _prepared(port: Any, settings: ListenSettings) -> Any:

@@ -14,7 +14,9 @@ Source: nginx C{ngx_event_accept()}; C{worker_connections} is L{twisted_pipe.net
 
 from __future__ import annotations
 
+import os
 import socket
+from contextlib import suppress
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO
 from typing import Any
 
@@ -207,8 +209,23 @@ class _UnixPort(unix.Port):
         self.startReading()
 
     def connectionLost(self, reason: Any) -> None:
-        ends = tcp.Port if self._adopted else unix.Port
-        ends.connectionLost(self, reason)  # type: ignore[no-untyped-call]
+        if not self._adopted:
+            self._remove_files()
+        tcp.Port.connectionLost(self, reason)
+
+    def _remove_files(self) -> None:
+        """The socket's, and its lock. Whether they go or not, the socket is closed: a daemon may have lost the right to it."""
+        path = os.fsdecode(self._bindPath)
+        try:
+            if not path.startswith("\0"):
+                with suppress(FileNotFoundError):  # somebody else has
+                    os.unlink(path)
+            if self.lockFile is not None:
+                with suppress(FileNotFoundError):
+                    self.lockFile.unlock()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            _log.warn("unix {path}: its file cannot be removed: {why}", path=path, why=why)
 
 
 class EdgeUnixPort(_Accepting, _UnixPort):

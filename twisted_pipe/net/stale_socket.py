@@ -21,11 +21,17 @@ _log = Logger()
 
 def remove_stale_socket(path: str) -> None:
     """
-    Remove the file of a UNIX socket that nobody listens on, and its lock. Whatever else is there stays, for binding to fail.
+    Remove the file of a UNIX socket that nobody listens on, and its lock; a lock alone keeps nobody's place, either. Whatever else
+    is there stays, for binding to fail.
 
     @raise OSError: it cannot be removed.
     """
-    if path.startswith("\0") or not _is_socket(path):
+    if path.startswith("\0"):
+        return
+    if not os.path.lexists(path):
+        _remove_lock(path)
+        return
+    if not _is_socket(path):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
@@ -37,9 +43,16 @@ def remove_stale_socket(path: str) -> None:
         else:
             return
     os.unlink(path)
-    with suppress(FileNotFoundError):
-        os.unlink(f"{path}.lock")
+    _remove_lock(path)
     _log.info("{path}: removed: a socket that nobody listened on", path=path)
+
+
+def _remove_lock(path: str) -> None:
+    """Twisted's is a symbolic link to the number of a process."""
+    lock = f"{path}.lock"
+    if os.path.islink(lock) and os.readlink(lock).isdigit():
+        with suppress(FileNotFoundError):
+            os.unlink(lock)
 
 
 def _is_socket(path: str) -> bool:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.net.listening import stop_at_once
 from twisted_pipe.service.access_log import LogFiles
 from twisted_pipe.service.configuration import PipeConfiguration, ServerConfiguration, ServiceParts
 from twisted_pipe.service.endpoints import Listener, describe_address
@@ -158,7 +159,9 @@ class PipeService(Service):
             if self.configuration.pid_file is not None:
                 self._write(self.configuration.pid_file)
         except BadConfiguration:
-            self._close()
+            for port in self._ports:
+                stop_at_once(port).addErrback(self._not_closed)
+            self._ports = []
             raise
         for (server, listener), address in zip(bound, self.addresses, strict=True):
             self._log.info(
@@ -216,7 +219,11 @@ class PipeService(Service):
 
     def _close(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
-        return gatherResults([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+        return gatherResults([maybeDeferred(port.stopListening).addErrback(self._not_closed) for port in ports])
+
+    def _not_closed(self, failure: Failure) -> None:
+        assert failure.value is not None
+        self._log.error("a listener cannot be closed: {reason}", reason=reason_of(failure.value))
 
     def _write(self, file: PidFile) -> None:
         try:
