@@ -11,7 +11,7 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from tests.net.fakes import Peer, Recorder, os_error
+from tests.net.fakes import Peer, Recorder, open_fds, os_error
 from tests.net.loopback import Loopback
 from twisted_pipe.core.readiness import EXCLUSIVE, IN
 from twisted_pipe.net.port import ACCEPT_BUDGET, EdgePort, ISocketFactory
@@ -273,6 +273,18 @@ class SharedTests(PortCase):
         self.engine.client(self.port)
         self.engine.settle()
         self.assertEqual(self.engine.statistics.accepted, 2, "the other goes on")
+
+    def test_of_another_family(self) -> None:
+        """As it is called where it is passed: a wrong address would be made of what it accepts."""
+        adopt, factory = self.engine.reactor.adoptStreamPort, ServerFactory()
+        files = open_fds()
+        for family, name in ((socket.AF_INET6, "AF_INET6"), (socket.AF_UNIX, "AF_UNIX")):
+            error = self.assertRaises(ValueError, adopt, self.port.fileno(), family, factory)
+            self.assertEqual(str(error), f"the socket is of AF_INET, not of {name}")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            error = self.assertRaises(ValueError, adopt, datagrams.fileno(), socket.AF_INET, factory)
+        self.assertEqual(str(error), "the socket is a SOCK_DGRAM, not a SOCK_STREAM")
+        self.assertEqual(open_fds(), files)
 
     def test_reuse_port(self) -> None:
         """Two listeners of one port, as each worker has its own."""

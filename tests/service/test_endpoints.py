@@ -96,7 +96,8 @@ class ListenTests(SynchronousTestCase):
             "[zz]:80": "'zz' is no IPv6 address",
             "1.2.3.400:80": "'1.2.3.400' is no IPv4 address",
             "ssl:443:privateKey=/nowhere/key.pem": "/nowhere/key.pem: cannot be read: no such file or directory",
-            "systemd:domain=INET:index=9": "list index out of range",
+            "systemd:domain=INET:index=9": "systemd has passed no such socket (LISTEN_FDS, LISTEN_FDNAMES)",
+            "systemd:domain=INET:name=web": "systemd has passed no such socket (LISTEN_FDS, LISTEN_FDNAMES)",
         }.items():
             self.assertEqual(self.problem(text), problem)
 

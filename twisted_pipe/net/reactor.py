@@ -8,6 +8,7 @@ descriptors are level-triggered (L{twisted_pipe.net.level}).
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from math import ceil
 from typing import Any
@@ -316,14 +317,19 @@ class EpollETReactor(PosixReactorBase):
         return connector
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        """Listen with a socket made elsewhere. Others may wait on it, too: an event wakes one of them (EPOLLEXCLUSIVE)."""
+        """
+        Listen with a socket made elsewhere. Others may wait on it, too: an event wakes one of them (EPOLLEXCLUSIVE).
+
+        @raise ValueError: it is of another family, or no stream.
+        """
+        if addressFamily not in (*_INTERNET, socket.AF_UNIX):
+            raise UnsupportedAddressFamily(addressFamily)
+        _check_passed(fileDescriptor, addressFamily)
         listener: Any
         if addressFamily == socket.AF_UNIX:
             listener = EdgeUnixPort._fromListeningDescriptor(self, fileDescriptor, factory)
-        elif addressFamily in _INTERNET:
-            listener = EdgePort._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
         else:
-            raise UnsupportedAddressFamily(addressFamily)
+            listener = EdgePort._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
         listener.shared = True
         listener.startListening()
         return listener
@@ -338,6 +344,16 @@ class EpollETReactor(PosixReactorBase):
 
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+def _check_passed(number: int, family: Any) -> None:
+    """Whoever names the family of a socket made elsewhere may be wrong: systemd's of C{ListenStream=80} is of AF_INET6."""
+    with socket.socket(fileno=os.dup(number)) as found:
+        wanted = socket.AddressFamily(family).name
+        if found.family != family:
+            raise ValueError(f"the socket is of {socket.AddressFamily(found.family).name}, not of {wanted}")
+        if found.type != socket.SOCK_STREAM:
+            raise ValueError(f"the socket is a {socket.SocketKind(found.type).name}, not a SOCK_STREAM")
 
 
 def install() -> None:

@@ -259,7 +259,7 @@ def _build(option: str, text: str, rule: str, least: int, build: Callable[[], An
         endpoint = build()
         _check(endpoint, least)
     except Exception as error:
-        raise BadConfiguration(option, text, f"{_explain(error)}; {rule}") from error
+        raise BadConfiguration(option, text, f"{_explain(error, text)}; {rule}") from error
     return endpoint
 
 
@@ -283,8 +283,10 @@ def _check(endpoint: Any, least: int) -> None:
             raise ValueError(f"the path has more than {_LONGEST_PATH} bytes")
 
 
-def _explain(error: Exception) -> str:
-    """What Twisted's parsers say, without Python's own words."""
+def _explain(error: Exception, text: str) -> str:
+    """What Twisted's parsers say of C{text}, without Python's own words."""
+    if isinstance(error, LookupError) and text.lower().startswith("systemd:"):
+        return "systemd has passed no such socket (LISTEN_FDS, LISTEN_FDNAMES)"
     if isinstance(error, BadConfiguration):
         return f"{error.value}: {error.expected}"
     if isinstance(error, TypeError):
