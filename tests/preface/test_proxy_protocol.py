@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.preface.headers import BINARY, SIGNATURE, SOURCE, TARGET, TEXT, UNIX_SOURCE
@@ -72,6 +72,18 @@ class HeaderOfTests(SynchronousTestCase):
             Version.BINARY, IPv4Address("TCP", "192.168.0.1", 56324), IPv4Address("TCP", "192.168.0.11", 443)
         )
         self.assertEqual((header.source, header.destination, header.version), (SOURCE, TARGET, Version.BINARY))
+
+    def test_ends_of_two_families(self) -> None:
+        """The IPv4 one within IPv6: the client is not lost."""
+        mapped, other = "::ffff:192.0.2.7", "2001:db8::1"
+        for version in Version:
+            for client in ("192.0.2.7", mapped):
+                there = header_of(version, IPv6Address("TCP", client, 1000), IPv6Address("TCP", other, 443))
+                back = header_of(version, IPv6Address("TCP", other, 443), IPv6Address("TCP", client, 1000))
+                for header, ends in ((there, [mapped, other]), (back, [other, mapped])):
+                    found = ProxyHeaderParser().parse(write_header(header))
+                    assert found is not None
+                    self.assertEqual([found.source.host, found.destination.host], ends)  # type: ignore[union-attr]
 
     def test_of_what_is_not_known(self) -> None:
         header = header_of(Version.TEXT, UNIXAddress(b"/run/client"), None)
