@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pipe.errors import BadConfiguration
-from twisted_pipe.units import format_duration, format_size, parse_count, parse_duration, parse_size
+from twisted_pipe.units import format_address, format_duration, format_size, parse_count, parse_duration, parse_size
 
 #: The last three are a digit, a square and a Kelvin sign, which some would take for 1, 2 and k.
 NOT_NUMBERS = ["", " ", "x", "-1", "+1", "1e3", "0x10", "1_000", "1,5", "1 2", "None", "\u0661", "\u00b2", "\u212a"]
@@ -80,6 +81,18 @@ class FormatTests(SynchronousTestCase):
         """Nobody says 1024 KiB."""
         self.assertEqual(format_size((1 << 20) - 1), "1.0 MiB")
         self.assertEqual(format_size((1 << 30) - 1), "1.0 GiB")
+
+    def test_addresses(self) -> None:
+        """A path may have any bytes, and makes no lines of its own, nor speaks to a terminal."""
+        addresses: list[tuple[object, str]] = [
+            (IPv4Address("TCP", "192.0.2.7", 80), "192.0.2.7:80"),
+            (IPv6Address("TCP", "::1", 80), "[::1]:80"),
+            (UNIXAddress("/run/\u00e4pp.sock"), "unix:/run/\u00e4pp.sock"),
+            (UNIXAddress(b"\0abstract"), "unix:\\x00abstract"),
+            (UNIXAddress(b"/x\n2026 [-] all is well\x1b[2J\xff"), "unix:/x\\x0a2026 [-] all is well\\x1b[2J\ufffd"),
+            (UNIXAddress(None), "unix"),
+        ]
+        self.assertEqual([format_address(each) for each, _ in addresses], [text for _, text in addresses])
 
     def test_durations(self) -> None:
         times = {0: "0.000 s", 0.25: "0.250 s", 9.5: "9.500 s", 12: "12.0 s", 119.5: "119.5 s", 185: "3 m 05 s"}

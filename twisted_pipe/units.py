@@ -15,6 +15,7 @@ __all__ = [
     "format_address",
     "format_duration",
     "format_size",
+    "in_one_line",
     "parse_count",
     "parse_duration",
     "parse_flag",
@@ -101,5 +102,11 @@ def format_address(address: Any) -> str:
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
         name = getattr(address, "name", None)
-        return f"unix:{name.decode(errors='replace')}" if isinstance(name, bytes) and name else "unix"
+        # anybody may bind a socket to any path, and a PROXY header may name one
+        return f"unix:{in_one_line(name.decode(errors='replace'))}" if isinstance(name, bytes) and name else "unix"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def in_one_line(text: str) -> str:
+    """Text of somebody else's, for logs and terminals: what is not printable as C{\\xNN}."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)

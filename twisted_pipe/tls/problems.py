@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from twisted_pipe.errors import PipeError, Side
 from twisted_pipe.tls.distinguished import distinguished_name
+from twisted_pipe.units import in_one_line
 
 __all__ = ["PLAIN_HTTP_ANSWER", "TlsRefused", "explain", "is_plain_http", "verification_problem"]
 
@@ -134,7 +135,7 @@ def explain(error: BaseException) -> str:
         return _GONE
     # what comes of the other side may hold anything, and is written to logs
     said_by = " ".join(str(error).split())
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in said_by) or type(error).__name__
+    return in_one_line(said_by) or type(error).__name__
 
 
 def is_plain_http(error: BaseException) -> bool:
