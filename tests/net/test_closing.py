@@ -3,21 +3,24 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.net.fakes import Engine, HalfCloseRecorder, MemoryTransport
 from tests.net.tls import TlsPair
 from twisted_pipe.errors import Side
-from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent, half_close, lose
+from twisted_pipe.net import closing
+from twisted_pipe.net.closing import abort, abort_when_sent, close_when_sent, departed, half_close, lose
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.edge import edge_of
+from twisted_pipe.net.wire import TransportWire
 
 
 class OnlyLose:
@@ -222,6 +225,28 @@ class LoseTests(SynchronousTestCase):
         self.transport.disconnected = True
         self.assertEqual(self.ends(0.1), ["lose"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_whose_protocol_says_that_it_is_gone(self) -> None:
+        """Nothing is left in the reactor."""
+        wire = TransportWire()
+        wire.makeConnection(self.transport)
+        lose(self.transport, self.clock, 60)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.transport.disconnected = True
+        wire.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        wire.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.ends(61), ["lose"])
+
+    def test_nobody_remembers_one_that_is_over(self) -> None:
+        before = dict(closing._departures)  # other tests leave their clocks where they stand
+        for gone, after in ((True, 1), (False, 4)):
+            self.transport = MemoryTransport()
+            lose(self.transport, self.clock, 3)
+            self.transport.disconnected = gone
+            self.ends(after)
+            departed(self.transport)
+        self.assertEqual(closing._departures, before)
 
     def test_one_that_does_not(self) -> None:
         lose(self.transport, self.clock, 3)

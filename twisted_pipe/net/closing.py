@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport,
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.edge import EdgeSocket, edge_of
 
-__all__ = ["abort", "abort_when_sent", "can_half_close", "close_when_sent", "half_close", "lose"]
+__all__ = ["abort", "abort_when_sent", "can_half_close", "close_when_sent", "departed", "half_close", "lose"]
 
 _LOOK_EVERY = 0.05  # seconds, at first
 _LOOK_SELDOM = 1.0
@@ -109,6 +109,16 @@ def lose(transport: Any, clock: Any, patience: float) -> None:
         _Departure(transport, clock, patience).wait()
 
 
+def departed(transport: Any) -> None:
+    """
+    It is gone, says its protocol: nothing waits for it any more. So nothing is left in the reactor, as tests of programs that embed
+    a proxy want it. Whose protocol does not say so is looked at again once.
+    """
+    departure = _departures.get(id(transport))
+    if departure is not None:
+        departure.over()
+
+
 def _close(transport: Any) -> None:
     """A mere C{IConsumer} has no end but C{unregisterProducer}, which it has been told."""
     if getattr(transport, "loseConnection", None) is not None:
@@ -172,10 +182,15 @@ class _Patience:
             self._unsent, self._since = unsent, now
         return float(self._since + self._seconds - now) if self._seconds else _LOOK_SELDOM
 
-    def look_again(self, left: float, look: Callable[[], object]) -> None:
-        """Call C{look} in a while, within C{left} seconds."""
-        self._clock.callLater(min(self._delay, left), look)
+    def look_again(self, left: float, look: Callable[[], object]) -> Any:
+        """
+        Call C{look} in a while, within C{left} seconds.
+
+        @return: the C{IDelayedCall}.
+        """
+        call = self._clock.callLater(min(self._delay, left), look)
         self._delay = min(self._delay * 1.5, _LOOK_SELDOM)
+        return call
 
 
 class _Farewell:
@@ -206,14 +221,31 @@ class _Departure:
     def __init__(self, transport: Any, clock: Any, patience: float) -> None:
         self._transport = transport
         self._patience = _Patience(clock, patience)
+        self._call: Any = None
+        _departures[id(transport)] = self
 
     def wait(self) -> None:
         left = self._patience.left(_unsent_below(self._transport))
         if left > 0:
-            self._patience.look_again(left, self._look)
+            self._call = self._patience.look_again(left, self._look)
         else:
+            self.over()
             abort(self._transport)
 
+    def over(self) -> None:
+        """It needs not be waited for any more."""
+        call, self._call = self._call, None
+        if call is not None and call.active():
+            call.cancel()
+        if _departures.get(id(self._transport)) is self:
+            del _departures[id(self._transport)]
+
     def _look(self) -> None:
-        if not _is_gone(self._transport):
+        if _is_gone(self._transport):
+            self.over()
+        else:
             self.wait()
+
+
+#: Those that are waited for, by the C{id} of their transports, which they hold.
+_departures: dict[int, _Departure] = {}

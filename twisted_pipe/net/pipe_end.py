@@ -15,6 +15,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_pipe.net.closing import departed
+
 if TYPE_CHECKING:
     from twisted_pipe.net.driver import EventPipe
 
@@ -78,6 +80,7 @@ class PipeEnd(Protocol):
         """We send no more, as a pipe wanted it."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        departed(self.transport)
         if self.source_of is not None:
             self.source_of.upstream_lost(reason)
         lost, self._lost = self._lost, None
