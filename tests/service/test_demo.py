@@ -220,6 +220,25 @@ class StoryTests(DemoCase):
             self.reactor.tcpClients[-1][2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
         self.assertIn("demo: the slow client cannot connect: Connection was refused", formatEvent(events[-1]))
 
+    def test_started_again(self) -> None:
+        """One pipe, to the new origin."""
+        service = self.start()
+        self.successResultOf(service.stopService())
+        bound = len(self.reactor.tcpServers)
+        service.startService()
+        self.assertEqual(len(self.reactor.tcpServers) - bound, 2)
+        self.assertEqual(len(list(service)), 1)
+        client = self.send_slow_client(service)
+        self.assertEqual(self.reported(client, b"", service)[:5], "demo:")
+
+    def test_a_start_that_failed_may_be_tried_again(self) -> None:
+        service = self.demo("--listen", "127.0.0.1:8080", reactor=InUse())
+        with capturedLogs():
+            self.assertRaises(CannotStart, service.startService)
+            self.assertIsNone(service._origin)
+            self.assertRaises(CannotStart, service.startService)
+        self.assertEqual(len(list(service)), 1)
+
     def test_stop_at_any_time(self) -> None:
         """Before, during and after the slow client, and never started."""
         self.successResultOf(self.demo().stopService())

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from twisted.application.service import MultiService
 from twisted.internet.address import IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP4ServerEndpoint,
@@ -96,10 +96,12 @@ class DemoService(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Bind the origin, then the pipe, which has to know its port.
+        Bind the origin, then the pipe, which has to know its port: so there is a new one each time.
 
         @raise CannotStart: the pipe cannot be bound.
         """
+        if self._pipe is not None:
+            self._pipe.disownServiceParent()  # type: ignore[no-untyped-call]
         self._origin = self._reactor.listenTCP(0, Origin(self._reactor, self._was_served), interface=LOOPBACK)
         address: Any = self._origin.getHost()
         endpoint = TCP4ClientEndpoint(self._reactor, LOOPBACK, address.port)
@@ -107,9 +109,20 @@ class DemoService(MultiService):
         server = attrs.evolve(self._server, group=group)
         self._pipe = PipeService(attrs.evolve(self._configuration, servers=(server,)), self._reactor)
         self._pipe.setServiceParent(self)  # type: ignore[no-untyped-call]
-        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._close_origin()
+            raise
 
     def startService(self) -> None:
+        """
+        Binds them if L{privilegedStartService} has not done so since the start of the process or L{stopService}.
+
+        @raise CannotStart: as L{privilegedStartService}.
+        """
+        if self._origin is None:
+            self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
         assert self._pipe is not None
         for address in self._pipe.addresses[:1]:
@@ -121,9 +134,12 @@ class DemoService(MultiService):
         if self._client is not None and self._client.connected:
             self._client.transport.abortConnection()
         stopping = [maybeDeferred(super().stopService)]
-        if self._origin is not None:
-            stopping.append(maybeDeferred(self._origin.stopListening))
+        stopping.append(self._close_origin())
         return gatherResults(stopping, consumeErrors=True)
+
+    def _close_origin(self) -> Deferred[Any]:
+        origin, self._origin = self._origin, None
+        return succeed(None) if origin is None else maybeDeferred(origin.stopListening)
 
     def _present(self, address: IAddress) -> None:
         """Say what to try with the pipe at C{address}, and send the slow client there."""
