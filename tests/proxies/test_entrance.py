@@ -8,6 +8,7 @@ from __future__ import annotations
 import select
 import socket
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 import trustme
@@ -26,7 +27,7 @@ from tests.net.tls_peer import TlsPeer
 from twisted_pipe.errors import BadConfiguration
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.port import ISocketFactory
-from twisted_pipe.preface.addresses import InetAddress, UnixAddress, ip_address
+from twisted_pipe.preface.addresses import InetAddress, UnixAddress
 from twisted_pipe.preface.proxy_header import Command, ProxyHeader, Version
 from twisted_pipe.preface.proxy_protocol import write_header
 from twisted_pipe.preface.tlv import Tlv, TlvType

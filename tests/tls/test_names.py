@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.tls.names import NameTable, host_of, is_ip_address, server_name_of
+from twisted_pipe.tls.names import NameTable, host_of, server_name_of
 
 
 class NameTableTests(SynchronousTestCase):
@@ -47,7 +47,3 @@ class HostTests(SynchronousTestCase):
             ("\u00fc" * 80, b""),
         ):
             self.assertEqual(server_name_of(host), name)
-
-    def test_ip_addresses(self) -> None:
-        found = [is_ip_address(text) for text in ("192.0.2.7", "::1", "2001:db8::1", "a.example", "1.2.3", "")]
-        self.assertEqual(found, [True, True, True, False, False, False])

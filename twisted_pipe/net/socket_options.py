@@ -7,7 +7,6 @@ they cost no system call each.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import socket
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from twisted_pipe.core.keepalive_probes import KeepaliveProbes
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.ip import is_ip
 
 __all__ = [
     "ConnectionOptions",
@@ -147,10 +147,6 @@ def local_address(text: str) -> tuple[str, int]:
         port = rest[1:] if rest.startswith(":") else "0" if bracket and not rest else ""
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    try:
-        ipaddress.ip_address(host)
-        if not (port.isascii() and port.isdigit() and int(port) < 65536):
-            raise ValueError
-    except ValueError:
-        raise BadConfiguration("bind", text, _BIND_RULE) from None
+    if not (is_ip(host) and port.isascii() and port.isdigit() and len(port) < 10 and int(port) < 65536):
+        raise BadConfiguration("bind", text, _BIND_RULE)
     return host, int(port)

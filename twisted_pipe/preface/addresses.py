@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Union
 
 import attrs
 
-__all__ = ["Address", "InetAddress", "IpAddress", "UnixAddress", "address_of", "text_of_ip"]
+from twisted_pipe.ip import IpAddress, parse_ip, unmapped
 
-IpAddress = Union[IPv4Address, IPv6Address]
+__all__ = ["Address", "InetAddress", "UnixAddress", "address_of", "text_of_ip"]
 
 
 @attrs.frozen
@@ -55,11 +54,8 @@ def address_of(address: Any) -> Address | None:
     """
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if isinstance(host, str) and isinstance(port, int):
-        try:
-            ip = ip_address(host.partition("%")[0])
-        except ValueError:
-            return None
-        return InetAddress(getattr(ip, "ipv4_mapped", None) or ip, port)
+        ip = parse_ip(host)
+        return None if ip is None else InetAddress(unmapped(ip), port)
     if hasattr(address, "name") and isinstance(address.name, (bytes, type(None))):
         return UnixAddress(address.name or b"")
     return None

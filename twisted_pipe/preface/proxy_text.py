@@ -10,7 +10,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 
 from twisted_pipe.errors import BadPreface
-from twisted_pipe.preface.addresses import InetAddress, IpAddress
+from twisted_pipe.ip import IpAddress
+from twisted_pipe.preface.addresses import InetAddress
 from twisted_pipe.preface.proxy_header import Command, ProxyHeader, Version
 
 __all__ = ["BEGIN", "LONGEST_LINE", "read_line", "write_line"]

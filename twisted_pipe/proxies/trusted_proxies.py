@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Union
+from ipaddress import ip_network
+from typing import Any
 
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.ip import IpNetwork, is_within
 from twisted_pipe.preface.proxy_protocol import ProxyHeaderParser
 
 __all__ = ["ProxyProtocolIn", "parse_networks"]
 
-Network = Union[IPv4Network, IPv6Network]
 _UNIX = "unix:"
 _RULE = "must be an address, a network such as 10.0.0.0/8 or fd00::/8, or unix:"
 
@@ -28,7 +28,7 @@ class ProxyProtocolIn:
     @ivar parser: how it is read, and how long it may be.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[IpNetwork, ...]
     unix: bool = False
     timeout: float = 30.0
     parser: ProxyHeaderParser = attrs.field(factory=ProxyHeaderParser)
@@ -36,23 +36,16 @@ class ProxyProtocolIn:
     def trusts(self, address: Any) -> bool:
         """Whether a header from C{address}, an C{IAddress}, is believed."""
         host = getattr(address, "host", None)
-        if host is None:
-            return self.unix
-        try:
-            ip = ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(ip, "ipv4_mapped", None)
-        return any(ip in network or (mapped is not None and mapped in network) for network in self.networks)
+        return self.unix if host is None else is_within(host, self.networks)
 
 
-def parse_networks(option: str, texts: list[str] | tuple[str, ...]) -> tuple[tuple[Network, ...], bool]:
+def parse_networks(option: str, texts: list[str] | tuple[str, ...]) -> tuple[tuple[IpNetwork, ...], bool]:
     """
     Networks, and whether UNIX sockets are among them.
 
     @raise BadConfiguration: C{option} says something else.
     """
-    networks: list[Network] = []
+    networks: list[IpNetwork] = []
     for text in texts:
         if text == _UNIX:
             continue

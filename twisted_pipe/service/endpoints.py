@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
@@ -42,6 +41,7 @@ from twisted.plugin import getPlugins
 from zope.interface import implementer
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.ip import is_ipv4, is_ipv6
 from twisted_pipe.net.listening import DEFAULT_LISTENING, ListenSettings, listen
 from twisted_pipe.service.endpoint_paths import CLIENT, SERVER
 from twisted_pipe.service.entrance_settings import OPEN, EntranceSettings
@@ -159,7 +159,7 @@ def parse_listener(
         host, port = short
         if host in ("", "*"):
             return TCP4ServerEndpoint(reactor, port)
-        kind = TCP6ServerEndpoint if isIPv6Address(host) else TCP4ServerEndpoint
+        kind = TCP6ServerEndpoint if is_ipv6(host) else TCP4ServerEndpoint
         return kind(reactor, port, interface=host)
 
     endpoint: Any = _build(option, text, LISTEN_RULE, 0, build)
@@ -190,9 +190,9 @@ def parse_upstream(reactor: Any, text: str, connect_timeout: float, folder: str 
         if "$" in host:
             raise ValueError(f"{host!r} is no host: an address has no variables")
         host = host or LOOPBACK
-        if isIPv6Address(host):
+        if is_ipv6(host):
             return TCP6ClientEndpoint(reactor, host, port, timeout=patience)
-        if isIPAddress(host):
+        if is_ipv4(host):
             return TCP4ClientEndpoint(reactor, host, port, timeout=patience)
         return HostnameEndpoint(reactor, host, port, timeout=patience)
 
@@ -214,9 +214,9 @@ def _socket_address(endpoint: Any, patience: int) -> tuple[Any, ...] | str | Non
         return None if endpoint._checkPID else os.fsdecode(path)
     if isinstance(endpoint, (TCP4ClientEndpoint, TCP6ClientEndpoint)) and endpoint._bindAddress is None:
         host, port = endpoint._host, endpoint._port
-        if isIPAddress(host):
+        if is_ipv4(host):
             return host, port
-        if isIPv6Address(host) and "%" not in host:
+        if is_ipv6(host) and "%" not in host:
             return host, port, 0, 0
     return None
 
@@ -244,11 +244,11 @@ def _short_form(text: str, plugins: Any) -> tuple[str, int] | None:
     host = match["host"] or ""
     if host.startswith("["):
         host = host[1:-1]
-        if not isIPv6Address(host):
+        if not is_ipv6(host):
             raise ValueError(f"{host!r} is no IPv6 address")
     elif host.lower() in _BUILT_IN or any(host.lower() == plugin.prefix.lower() for plugin in getPlugins(plugins)):
         return None
-    elif re.fullmatch(r"[\d.]+", host) and not isIPAddress(host):
+    elif re.fullmatch(r"[\d.]+", host) and not is_ipv4(host):
         raise ValueError(f"{host!r} is no IPv4 address")
     return host, int(match["port"])
 

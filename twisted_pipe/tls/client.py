@@ -24,11 +24,12 @@ from service_identity.pyopenssl import extract_patterns
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
+from twisted_pipe.ip import is_ip
 from twisted_pipe.tls.certificates import load_certificate
 from twisted_pipe.tls.connection import TlsConnection, known_of
 from twisted_pipe.tls.contexts import new_context, trust, use_certificates
 from twisted_pipe.tls.files import Stamp
-from twisted_pipe.tls.names import host_of, is_ip_address, server_name_of
+from twisted_pipe.tls.names import host_of, server_name_of
 from twisted_pipe.tls.problems import TlsRefused, explain, verification_problem
 from twisted_pipe.tls.settings import ClientTlsSettings
 
@@ -228,7 +229,7 @@ def _verify_name(certificate: X509, host: str) -> None:
     if not host:
         raise TlsRefused(_NO_NAME)
     try:
-        wanted = IPAddress_ID(host) if is_ip_address(host) else DNS_ID(server_name_of(host).decode())
+        wanted = IPAddress_ID(host) if is_ip(host) else DNS_ID(server_name_of(host).decode())
         verify_service_identity(extract_patterns(certificate), [wanted], [])
     except (VerificationError, CertificateError, ValueError) as error:
         raise TlsRefused(f"its certificate is not for {host} but for {_names_in(certificate)}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-__all__ = ["NameTable", "host_of", "is_ip_address", "server_name_of"]
+from twisted_pipe.ip import is_ip
+
+__all__ = ["NameTable", "host_of", "server_name_of"]
 
 T = TypeVar("T")
 
@@ -45,18 +46,9 @@ class NameTable(Generic[T]):
         return found if found is not None else self._wild.get(host.partition(".")[2])
 
 
-def is_ip_address(host: str) -> bool:
-    """Whether it is an address and no name; such a one is never asked for by SNI (RFC 6066, section 3)."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def server_name_of(host: str) -> bytes:
-    """How C{host} is asked for (SNI); nothing for an address, and for what is no name."""
-    if is_ip_address(host):
+    """How C{host} is asked for (SNI); nothing for an address (RFC 6066, section 3), and for what is no name."""
+    if is_ip(host):
         return b""
     try:
         return host.encode("ascii" if host.isascii() else "idna")

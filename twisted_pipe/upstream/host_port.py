@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from twisted.internet.abstract import isIPAddress
+from twisted_pipe.ip import is_ipv4
 
 __all__ = ["is_host_name", "split_host_port"]
 
@@ -25,7 +25,7 @@ def split_host_port(address: str) -> tuple[str, int] | None:
 
 def is_host_name(text: str) -> bool:
     """Whether it can be a name of the DNS, or of a hosts file: no address, no label that is empty or too long."""
-    if isIPAddress(text) or _NUMBER.fullmatch(text):
+    if is_ipv4(text) or _NUMBER.fullmatch(text):
         return False
     try:
         return 0 < len(text.encode("idna")) <= _LONGEST

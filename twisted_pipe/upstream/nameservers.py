@@ -12,12 +12,12 @@ import ipaddress
 from typing import Any
 
 import attrs
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectError
 from twisted.names import dns
 
 from twisted_pipe.errors import BadConfiguration, NotResolved
+from twisted_pipe.ip import is_ip
 from twisted_pipe.upstream.dns_question import ask_by_tcp, ask_by_udp
 
 __all__ = ["RESOLV_CONF", "Nameserver", "Nameservers", "Records", "parse_nameservers"]
@@ -62,7 +62,7 @@ def parse_nameservers(name: str, text: str) -> tuple[Nameserver, ...]:
     for word in text.replace(",", " ").split():
         host, sharp, port = word.partition("#")
         is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535
-        if not _is_address(host) or (sharp and not is_port):
+        if not is_ip(host) or (sharp and not is_port):
             found.clear()
             break
         found.append(Nameserver(host, int(port) if sharp else dns.PORT))
@@ -149,11 +149,7 @@ class Nameservers:
         except OSError as error:
             raise NotResolved(f"{self.resolv_conf}: {error.strerror}") from error
         hosts = [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
-        return tuple(Nameserver(host) for host in hosts if _is_address(host)) or (Nameserver("127.0.0.1"),)
-
-
-def _is_address(host: str) -> bool:
-    return isIPAddress(host) or isIPv6Address(host)
+        return tuple(Nameserver(host) for host in hosts if is_ip(host)) or (Nameserver("127.0.0.1"),)
 
 
 def _problem_of(message: dns.Message, query: dns.Query) -> str | None:

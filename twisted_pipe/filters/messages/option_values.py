@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Generic, TypeVar, Union
+from typing import Generic, TypeVar
 
 import attrs
 
 from twisted_pipe.errors import BadConfiguration
+from twisted_pipe.ip import IpNetwork, is_within
 from twisted_pipe.messages.headers import field_line
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "parse_optional_field_name",
 ]
 
-_Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 _T = TypeVar("_T")
 _COMMA = re.compile(r"\s*,\s*")
 
@@ -50,7 +50,7 @@ class Networks:
 
     everybody: bool = False
     unix: bool = False
-    networks: tuple[_Network, ...] = ()
+    networks: tuple[IpNetwork, ...] = ()
 
     def __str__(self) -> str:
         words = ["*"] * self.everybody + ["unix:"] * self.unix + [str(each) for each in self.networks]
@@ -59,14 +59,7 @@ class Networks:
     def __contains__(self, client: str) -> bool:
         if self.everybody:
             return True
-        if client == "unix:":
-            return self.unix
-        try:
-            address = ipaddress.ip_address(client.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self.networks)
+        return self.unix if client == "unix:" else is_within(client, self.networks)
 
 
 def _list(name: str, text: str) -> tuple[str, ...]:
