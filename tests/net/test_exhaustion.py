@@ -15,7 +15,7 @@ from twisted_pipe.net.port import REST
 class ExhaustionTests(PortCase):
     def test_the_listener_rests(self) -> None:
         """No spin meanwhile, and then whoever has waited is accepted."""
-        for code in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+        for code in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES):
             self.clients_wait(1)
             before = self.engine.statistics
             listening = self.script(code)
@@ -32,6 +32,7 @@ class ExhaustionTests(PortCase):
             (line,) = self.lines(logs)
             self.assertIn(f"no connection can be accepted: {os_error(code).strerror}", line)
             self.assertIn("rests for 0.5 s", line)
+            self.assertEqual("ulimit" in line, code in (errno.EMFILE, errno.ENFILE), line)
 
     def test_connections_go_on_while_it_rests(self) -> None:
         self.clients_wait(1)
@@ -115,8 +116,8 @@ class ExhaustionTests(PortCase):
         self.engine.advance(2 * REST)
         self.assertNotIn(self.port, self.engine.reactor.getReaders())
 
-    def test_an_error_that_nobody_expects(self) -> None:
-        """It ends the listener, with a traceback; it must not spin."""
+    def test_a_socket_that_listens_no_more(self) -> None:
+        """It ends the listener, with a traceback; it must not spin. Any other error is no end: that would be for good."""
         self.clients_wait(1)
         listening = self.script(errno.EINVAL)
         self.engine.turn()

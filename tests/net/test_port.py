@@ -111,7 +111,14 @@ class AcceptTests(PortCase):
     def test_given_up_meanwhile(self) -> None:
         """That one is skipped; the next turn has the next."""
         self.clients_wait(1)
-        for code in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
+        for code in (
+            errno.ECONNABORTED,
+            errno.EPERM,
+            errno.EPROTO,
+            errno.ENETDOWN,
+            errno.EHOSTUNREACH,
+            errno.ENETUNREACH,
+        ):
             listening = self.script(code)
             self.engine.turn()
             self.assertEqual((listening.accepts, self.protocols), (1, []))

@@ -2,8 +2,9 @@
 A listening socket: level-triggered, with nginx's rules for accepting.
 
 A turn accepts as many connections as the last turns found waiting, at least one and at most L{ACCEPT_BUDGET}; what is left
-is reported again by the next wait. A connection that its client gave up meanwhile is skipped. When no descriptor is free
-the listener rests half a second, with one line in the log however long it lasts: whoever waits is accepted after it. Those
+is reported again by the next wait. A connection that its client gave up meanwhile is skipped. When no descriptor is free, or a
+security module refuses, the listener rests half a second, with one line in the log however long it lasts: whoever waits is accepted
+after it. Those
 who have waited for a whole rest, with no descriptor free yet, are refused instead of left hanging; a descriptor is held
 in reserve for that.
 
@@ -17,7 +18,26 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO
+from errno import (
+    EBADF,
+    ECONNABORTED,
+    EHOSTDOWN,
+    EHOSTUNREACH,
+    EINVAL,
+    EMFILE,
+    ENETDOWN,
+    ENETUNREACH,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    ENONET,
+    ENOPROTOOPT,
+    ENOTSOCK,
+    EOPNOTSUPP,
+    EPERM,
+    EPROTO,
+    ETIMEDOUT,
+)
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -36,7 +56,24 @@ REST = 0.5  #: seconds a listener rests when no descriptor is free
 
 _KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)  #: of a process or its machine, which has none left of something
-_SKIPPED = (ECONNABORTED, EPERM, EPROTO)  # this one is lost (or a firewall's); the next may be good
+#: This one is lost (or a firewall's); the next may be good. The others are of its network (accept(2): "treat them like EAGAIN").
+_SKIPPED = frozenset(
+    (
+        ECONNABORTED,
+        EPERM,
+        EPROTO,
+        ENETDOWN,
+        ENOPROTOOPT,
+        EHOSTDOWN,
+        ENONET,
+        EHOSTUNREACH,
+        EOPNOTSUPP,
+        ENETUNREACH,
+        ETIMEDOUT,
+    )
+)
+_DEAD = frozenset((EBADF, EINVAL, ENOTSOCK))  # it is no listening socket any more
+_LIMITED = frozenset((EMFILE, ENFILE))  # what is lacking is a descriptor
 
 _log = Logger()
 
@@ -94,10 +131,10 @@ class _Accepting(tcp.Port):
         except BlockingIOError:
             pass  # nobody waits
         except OSError as error:
-            if error.errno in EXHAUSTED:
-                self._rest(error)
-            elif error.errno not in _SKIPPED:
+            if error.errno in _DEAD:
                 raise
+            if error.errno not in _SKIPPED:
+                self._rest(error)
         self.reactor.loop.accepted += count
         # More than one only while they come turn after turn: looking for one that is not there costs a system call.
         turn = self.reactor.loop.turns
@@ -140,7 +177,7 @@ class _Accepting(tcp.Port):
             _log.critical(
                 "{port}: no connection can be accepted: {reason}; listening rests for {rest} s at a time until one can",
                 port=self,
-                reason=error.strerror if isinstance(error, NoRoom) else f"{error.strerror} (see `ulimit -n`)",
+                reason=_reason_of(error),
                 rest=REST,
             )
         elif error.errno == EMFILE:
@@ -232,3 +269,9 @@ class EdgeUnixPort(_Accepting, _UnixPort):
     """For UNIX stream sockets."""
 
     transport: Any = EdgeUnixServer
+
+
+def _reason_of(error: OSError) -> str:
+    if error.errno in _LIMITED and not isinstance(error, NoRoom):
+        return f"{error.strerror} (see `ulimit -n`)"
+    return error.strerror or str(error)
