@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs
 
 from tests.net.fakes import Peer
 from tests.proxies.bare_case import LIMITS, PATIENT, SETTINGS, BareCase
+from twisted_pipe.filters.discovery import parse_filter_spec
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.driver import EventPipe
 
@@ -191,6 +192,21 @@ class SessionTests(BareCase):
 
         self.settle_until(nobody_is_left)
         self.assert_over()
+
+    def test_a_client_that_breaks_off_is_none_that_has_ended(self) -> None:
+        """However the response goes: a server that is told of an end takes what it has for the whole request."""
+        filtered = attrs.evolve(self.settings, response_filters=(parse_filter_spec("pass"),))
+        for settings in (self.settings, filtered):
+            self.begin(settings)
+            client, server = self.pair()
+            client.write(b"a part of it")
+            self.engine.take(server, 12)
+            server.write(b"never read")
+            self.engine.settle()
+            client.close()  # with bytes unread: a reset
+            self.engine.end_of(server)
+            self.assertTrue(server.reset)
+            self.assert_over()
 
     def test_client_reset(self) -> None:
         client, server = self.pair()

@@ -287,6 +287,8 @@ class Tunnel:
     # ending
 
     def _received(self, _: None, way: Way) -> None:
+        if isinstance(way.mover, EventPipe) and way.mover.ended:
+            return  # perhaps by force: how, it says next
         way.received = True
         if way is self.response and not way.done:
             self._upstream_ended()
