@@ -233,6 +233,11 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(SocketOwner.parse(me), SocketOwner(os.getuid(), -1))
         self.assertEqual(SocketOwner.parse(f"{me}:{us}"), SocketOwner(os.getuid(), us))
         self.assertEqual(SocketOwner.parse(":7"), SocketOwner(-1, 7))
-        for text in ("no such user", "root:no such group", "0x10", "-1"):
+        for text, which in (
+            ("no one", "user 'no one'"),
+            ("root:no such", "group 'no such'"),
+            ("0x10", "user '0x10'"),
+            ("-1", "user '-1'"),
+        ):
             error = self.assertRaises(ValueError, SocketOwner.parse, text)
-            self.assertIn("must be a user or group of this system", str(error))
+            self.assertEqual(str(error), f"must be a user or group of this system: there is no {which}")

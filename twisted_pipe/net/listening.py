@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -52,17 +53,19 @@ class SocketOwner:
         @raise ValueError: what would be right.
         """
         user, _, group = text.partition(":")
-        try:
-            return cls(
-                _number(user, lambda name: pwd.getpwnam(name).pw_uid) if user else -1,
-                _number(group, lambda name: grp.getgrnam(name).gr_gid) if group else -1,
-            )
-        except KeyError as error:
-            raise ValueError(f"must be a user or group of this system: {error.args[0]}") from None
+        return cls(
+            _number(user, "user", lambda name: pwd.getpwnam(name).pw_uid) if user else -1,
+            _number(group, "group", lambda name: grp.getgrnam(name).gr_gid) if group else -1,
+        )
 
 
-def _number(name: str, find: Any) -> int:
-    return int(name) if name.isascii() and name.isdigit() and len(name) < 10 else find(name)
+def _number(name: str, kind: str, find: Callable[[str], int]) -> int:
+    if name.isascii() and name.isdigit() and len(name) < 10:
+        return int(name)
+    try:
+        return find(name)
+    except KeyError:
+        raise ValueError(f"must be a user or group of this system: there is no {kind} {name!r}") from None
 
 
 @attrs.frozen(kw_only=True)

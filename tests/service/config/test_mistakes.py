@@ -75,7 +75,9 @@ class EveryMistakeTests(ConfigCase):
 
     def test_a_group_that_is_wrong_is_still_known(self) -> None:
         text = '[upstreams.app]\nservers = 5\n[[servers]]\nlisten = "tcp:1"\nprotocol = "tcp"\nproxy = "app"\n'
-        self.assertEqual(self.mistakes(text), ["upstreams.app.servers: 5: must be a table, or its address alone"])
+        self.assertEqual(
+            self.mistakes(text), ["upstreams.app.servers: 5: must be a table, or its address alone, in quotes"]
+        )
 
     def test_once(self) -> None:
         """What several routes inherit is wrong once, where it stands."""
@@ -214,7 +216,7 @@ class ValueTests(ConfigCase):
     def test_tables(self) -> None:
         self.assertEqual(self.wrong("request_headers", "5", '"x"', "[]"), "must be a table")
         self.assertEqual(self.wrong("request_headers.set", "5"), "must be a table")
-        self.assertEqual(self.wrong("access_log", "5"), "must be a table, or its path alone")
+        self.assertEqual(self.wrong("access_log", "5"), "must be a table, or its path alone, in quotes")
 
     def test_headers(self) -> None:
         self.assertEqual(

@@ -178,7 +178,7 @@ def _table_hook(table: Any) -> Any:
             written.where = value.where
             value = written
         if not isinstance(value, _LocatedTable):
-            what = f"a table, or its {table.shorthand} alone" if table.shorthand else "a table"
+            what = f"a table, or its {table.shorthand} alone, in quotes" if table.shorthand else "a table"
             raise ValueError(f"must be {what}")
         return attrs.evolve(fields(value, table), where=value.where)
 
