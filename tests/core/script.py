@@ -26,6 +26,7 @@ from typing import Any
 from twisted_pipe.core.buffers import SlabPool
 from twisted_pipe.core.decoding import BodyDecoder
 from twisted_pipe.core.disk import SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.core.pipe import Flow, Pipe
 from twisted_pipe.errors import DownstreamFailed, FilterFailed, PipeError
 from twisted_pipe.interfaces import NamedFilter
@@ -146,8 +147,7 @@ class Script:
         length: int | None = None,
         preread: bytes = b"",
         pool: SlabPool | None = None,
-        cacheable: bool = False,
-        kept: bool = False,
+        use: FileUse = FileUse.SPILL,
         quota: SpillQuota | None = None,
         head: bytes = b"",
         decoder: BodyDecoder | None = None,
@@ -166,8 +166,7 @@ class Script:
             length,
             preread,
             quota,
-            cacheable=cacheable,
-            kept=kept,
+            use=use,
             head=head,
             decoder=decoder,
             awaited=awaited,

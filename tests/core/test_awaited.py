@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.core.digits import Digits
 from tests.core.script import Calls, Later, Script, Through
 from twisted_pipe.core.disk import SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.core.pipe import Pipe
 from twisted_pipe.errors import Cancelled, DownstreamFailed, PipeFinished, UpstreamFailed
 
@@ -89,7 +90,7 @@ class AwaitedTests(SynchronousTestCase):
         self.assertEqual((script.run(), script.client), (["WRITE abc.", "FINISH"], b"abc."))
 
     def test_stored_meanwhile(self) -> None:
-        script = awaited(cacheable=True).feed(b"hello").end()
+        script = awaited(use=FileUse.STORE).feed(b"hello").end()
         self.assertEqual(script.run(), ["READ hello", "READ end", "SPILL hello @0", "WAIT"])
         script.pipe.did_connect(b"HEAD")
         self.assertEqual(script.run(), ["WRITE HEAD", "SEND_FILE hello", "FINISH"])
@@ -185,7 +186,7 @@ class EndTests(SynchronousTestCase):
             self.assertRaises(PipeFinished, script.pipe.did_connect)
 
     def test_there_will_be_none_but_the_stream_is_stored(self) -> None:
-        script = awaited(cacheable=True, head=b"HEAD").feed(b"hello")
+        script = awaited(use=FileUse.STORE, head=b"HEAD").feed(b"hello")
         script.run()
         script.pipe.did_break(DownstreamFailed("cannot be reached"))
         script.end()

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.script import Later, Script, Through, text
 from twisted_pipe.core.disk import SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.core.pipe import Flow, Pipe, Step
 from twisted_pipe.errors import Cancelled, DiskFailed, DownstreamFailed, Side, TimedOut, UpstreamFailed
 from twisted_pipe.interfaces import NamedFilter
@@ -21,7 +22,7 @@ FULL_DISK = OSError(28, "No space left on device")
 
 
 class Stored(Script):
-    """A L{Script} whose pipe is cacheable; its file is never emptied, nor is anything in it forgotten."""
+    """A L{Script} whose stream is to be stored; its file is never emptied, nor is anything in it forgotten."""
 
     def __init__(
         self,
@@ -33,7 +34,7 @@ class Stored(Script):
     ) -> None:
         super().__init__(*filters, **more)
         named = [NamedFilter(f"filter{number}", each) for number, each in enumerate(filters)]
-        self.pipe = Pipe(self.limits, self.pool, named, length, preread, quota, cacheable=True)
+        self.pipe = Pipe(self.limits, self.pool, named, length, preread, quota, use=FileUse.STORE)
 
     def _send_file(self) -> str:
         offset, count = self.pipe.file_range(1 << 20)
@@ -175,7 +176,7 @@ class BrokenTests(SynchronousTestCase):
         script.disk_takes = FULL_DISK
         lines = script.feed(ALPHABET[16:]).end().run()
         self.assertIn("SPILL failed", lines)
-        self.assertFalse(script.pipe.cacheable)
+        self.assertFalse(script.pipe.disk.use.takes_all)
         self.assertEqual(lines.count("SPILL failed"), 1)
         self.assertTrue(script.wire or script.pipe.upstream_blocked, "the upstream waits for the client")
         self.assertEqual(script.take().run()[-1], "FINISH")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.core.disk import DiskRange
+from twisted_pipe.core.disk import DiskRange, SpillQuota
+from twisted_pipe.core.file_use import FileUse
 
 
 class DiskRangeTests(SynchronousTestCase):
@@ -81,3 +82,43 @@ class DiskRangeTests(SynchronousTestCase):
         disk.added(7)
         disk.took(2)
         self.assertEqual(repr(disk), "<DiskRange 5/10 from 2>")
+
+
+class RefusedTests(SynchronousTestCase):
+    """The disk takes no more."""
+
+    def test_nothing_is_added_any_more(self) -> None:
+        for use in FileUse:
+            disk = DiskRange(100, use=use)
+            disk.added(10)
+            disk.refused()
+            self.assertLessEqual(disk.room, 0, use)
+            disk.took(10)
+            self.assertEqual((disk.room, disk.outstanding), (0, 0), use)
+
+    def test_the_write_that_was_under_way_does_not_count(self) -> None:
+        quota = SpillQuota(100)
+        disk = DiskRange(80, quota=quota)
+        disk.reserve(30)
+        disk.refused()
+        self.assertEqual((quota.used, disk.reserved), (0, None))
+
+    def test_what_was_to_be_replayed_is_a_spill(self) -> None:
+        quota = SpillQuota(100)
+        disk = DiskRange(80, quota=quota, use=FileUse.REPLAY)
+        disk.added(30)
+        disk.refused()
+        disk.took(29)
+        self.assertEqual((disk.use, quota.used), (FileUse.SPILL, 30), "no part of a file is given back")
+        disk.took(1)
+        self.assertEqual((quota.used, disk.write_offset), (0, 0))
+
+    def test_what_was_to_be_stored_stays_until_the_end(self) -> None:
+        quota = SpillQuota(100)
+        disk = DiskRange(0, quota=quota, use=FileUse.STORE)
+        disk.added(30)
+        disk.took(20)
+        disk.refused()
+        self.assertEqual((disk.use, quota.used), (FileUse.HELD, 10))
+        disk.took(10)
+        self.assertEqual((quota.used, disk.read_offset), (0, 30))

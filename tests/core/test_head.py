@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.digits import Digits
 from tests.core.script import Calls, Script
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.errors import Cancelled, PipeFinished, UpstreamFailed
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -95,24 +96,24 @@ class StoredHeadTests(SynchronousTestCase):
     """A pipe that stores its stream stores no head."""
 
     def test_goes_out_before_the_file(self) -> None:
-        script = Script(head=b"HEAD", cacheable=True).feed(b"hello").end()
+        script = Script(head=b"HEAD", use=FileUse.STORE).feed(b"hello").end()
         self.assertEqual(
             script.run(), ["WRITE HEAD", "READ hello", "READ end", "SPILL hello @0", "SEND_FILE hello", "FINISH"]
         )
         self.assertTrue(script.pipe.stored)
 
     def test_goes_out_before_anything_is_there(self) -> None:
-        script = Script(head=b"HEAD", cacheable=True)
+        script = Script(head=b"HEAD", use=FileUse.STORE)
         self.assertEqual(script.run(), ["WRITE HEAD", "WAIT"])
 
     def test_a_downstream_that_is_lost_needs_none(self) -> None:
-        script = Script(head=b"HEAD", cacheable=True).stall().feed(b"hello")
+        script = Script(head=b"HEAD", use=FileUse.STORE).stall().feed(b"hello")
         script.run()
         script.lose_client().end()
         self.assertEqual((script.run()[-1], script.pipe.stored), ("FINISH", True))
 
     def test_precedes_memory_when_storing_has_failed(self) -> None:
-        script = Script(head=b"HEAD", cacheable=True).feed(b"hello").end()
+        script = Script(head=b"HEAD", use=FileUse.STORE).feed(b"hello").end()
         script.disk_takes = OSError()
         script.run()
         self.assertEqual(script.client, b"HEADhello")

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.script import Calls, Later, Script, Through
 from twisted_pipe.core.disk import SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.core.pipe import Pipe
 from twisted_pipe.errors import UpstreamFailed
 
@@ -20,7 +21,7 @@ ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 def kept(*filters: object, **more: Any) -> Script:
     """Nobody is there yet who would take it."""
-    return Script(*filters, awaited=True, kept=True, **more)
+    return Script(*filters, awaited=True, use=FileUse.REPLAY, **more)
 
 
 class KeptTests(SynchronousTestCase):
@@ -140,7 +141,7 @@ class DeliveredTests(SynchronousTestCase):
     def script(self, **more: Any) -> Script:
         script = Script(**more)
         script.file = bytearray(ALPHABET)
-        script.pipe = Pipe(script.limits, script.pool, length=0, stored=len(ALPHABET), head=b"HEAD ")
+        script.pipe = Pipe(script.limits, script.pool, length=0, use=FileUse.HELD, held=len(ALPHABET), head=b"HEAD ")
         return script
 
     def test_from_its_beginning_to_its_end(self) -> None:

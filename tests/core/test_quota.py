@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.script import Script, Through
 from twisted_pipe.core.disk import DiskRange, SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.core.pipe import Pipe, Step
 from twisted_pipe.errors import Cancelled, UpstreamFailed
 from twisted_pipe.interfaces import NamedFilter
@@ -75,7 +76,7 @@ class QuotaTests(SynchronousTestCase):
 
     def test_what_is_kept_is_no_spill(self) -> None:
         quota = SpillQuota(100)
-        disk = DiskRange(0, quota=quota, keep=True)
+        disk = DiskRange(0, quota=quota, use=FileUse.REPLAY)
         disk.added(70)
         disk.took(30)
         self.assertEqual(quota.used, 40)

@@ -25,6 +25,7 @@ from tests.core.digits import Digits, framed
 from twisted_pipe.core import pipe as real_pipe
 from twisted_pipe.core.buffers import Slab, SlabPool
 from twisted_pipe.core.disk import SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, UpstreamFailed
 from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
@@ -166,12 +167,11 @@ class Life:
         self.fails_after = rng.randint(self.sent, len(self.total)) if rng.random() < 0.2 else None
         if self.surplus and self.fails_after is not None:
             self.fails_after = min(self.fails_after, len(message)) if self.sent <= len(message) else None
-        self.cacheable = rng.random() < 0.2  # all of it goes to the file, which is kept
-        self.kept = self.came_late and seed % 3 == 0  # the same, for its owner to take it
-        self.stored = self.cacheable and not self.kept
-        self.cacheable = self.cacheable or self.kept
+        self.use = FileUse.STORE if rng.random() < 0.2 else FileUse.SPILL
+        if self.came_late and seed % 3 == 0:
+            self.use = FileUse.REPLAY
         self.took = False
-        self.breaks = rng.random() < (0.6 if self.cacheable else 0.2)
+        self.breaks = rng.random() < (0.6 if self.use.takes_all else 0.2)
         self.disk_fails = rng.random() < 0.15
         self.threads = rng.random() < 0.3  # a write to the file may take a while
         self.quota = SpillQuota(rng.choice([0, 0, 0, size, 100, 1000]))
@@ -183,14 +183,13 @@ class Life:
             len(self.stream) if known else None,
             preread,
             self.quota,
-            self.stored,
-            kept=self.kept,
+            use=self.use,
             head=self.head if self.connected or rng.random() < 0.5 else b"",
             decoder=Digits() if self.framed else None,
             awaited=not self.connected,
         )
         self.known = known
-        if not self.cacheable:
+        if not self.use.keeps:
             self.pipe.disk.piece = rng.choice([1, 10, 64, 10_000])  # smaller than it would be, to meet its ends
         self.under_way: tuple[bytearray, int, list[Any], bytes] | None = (
             None  # file, offset, parts and bytes of a write
@@ -207,7 +206,7 @@ class Life:
         self.checked = 0
         self.whole = self.expected(self.stream, True)
         self.output = self.head + self.whole
-        self.may_pass = not (self.filters or self.framed or self.cacheable) and rng.random() < 0.5
+        self.may_pass = not (self.filters or self.framed or self.use.takes_all) and rng.random() < 0.5
         self.passed = 0  # bytes that went past the pipe
 
     # the model
@@ -299,7 +298,7 @@ class Life:
                 before, self.others = self.others, rng.randint(0, max(self.quota.limit - self.on_disk, 0))
                 self.quota.used += self.others - before
                 happened = happened or self.others < before
-            if self.breaks and rng.random() < (0.1 if self.cacheable else 0.02):
+            if self.breaks and rng.random() < (0.1 if self.use.takes_all else 0.02):
                 pipe.did_break(rng.choice([DownstreamFailed("gone"), Cancelled("enough")]))
                 happened = True
             happened = happened or self.source_ended
@@ -415,14 +414,14 @@ class Life:
         self.out += self.file[offset : offset + count]
         self.sent_from_file = offset + count
         pipe.did_send_file(count)
-        if not (pipe.disk.outstanding or self.cacheable or self.under_way):
+        if not (pipe.disk.outstanding or self.use.takes_all or self.under_way):
             self.file, self.sent_from_file = bytearray(), 0
         self.check_prefix()
 
     def spill(self) -> None:
         pipe = self.pipe
         self.check(self.under_way is None, "two writes at once")
-        if not pipe.cacheable:
+        if not pipe.disk.use.takes_all:
             self.check(not self.writable, "spills for a ready client")
             self.check(self.readable and not pipe.has_room, "spills without need")
         if self.disk_fails and self.rng.random() < 0.2:
@@ -435,7 +434,7 @@ class Life:
         self.check(len(data) <= self.limits.temp_file_write_size, "more than temp_file_write_size in a write")
         self.check(offset == len(self.file) >= self.sent_from_file, "writes where the socket may still send from")
         self.check(offset // pipe.disk.piece == (offset + len(data) - 1) // pipe.disk.piece, "writes across two files")
-        if not self.cacheable:
+        if not self.use.takes_all:
             most = offset + len(data) - self.sent_from_file
             self.check(most <= self.limits.file_size, "more than max_temp_file_size on disk")
         self.under_way = (self.file, offset, parts, data)
@@ -472,7 +471,7 @@ class Life:
     def on_disk(self) -> int:
         """Bytes on disk: all of a file from which not all was sent, but of one that is kept only what was not sent."""
         disk = self.pipe.disk
-        sent = disk.read_offset if disk.keep else disk.read_offset // disk.piece * disk.piece
+        sent = disk.read_offset if disk.use.keeps else disk.read_offset // disk.piece * disk.piece
         return disk.write_offset - sent + (disk.reserved or 0)
 
     def check_bounds(self) -> None:
@@ -481,7 +480,7 @@ class Life:
         self.check(not whole or pipe.upstream.value == "ended", "everything has come, and it waits for more")
         self.check(pipe.slabs <= limits.slabs, "more slabs than it may")
         self.check(pipe.slabs == self.pool.in_use, "the pool counts other slabs")
-        self.check(self.stored or pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
+        self.check(self.use is FileUse.STORE or pipe.disk.outstanding <= limits.file_size, "more on disk than it may")
         self.check(self.quota.used - self.others == self.on_disk, "the quota counts other bytes")
         self.check(not self.quota.limit or self.quota.used <= self.quota.limit, "more on disk than all pipes may")
         piece = 40 * GROWTH ** len(self.filters)
@@ -492,7 +491,7 @@ class Life:
         pipe = self.pipe
         suspended = pipe.chain is not None and pipe.chain.suspension is not None
         open_ = pipe.downstream.value == "open"
-        if self.kept and self.seed % 2 and pipe.downstream.value == "awaited" and pipe.whole_on_disk:
+        if self.use is FileUse.REPLAY and self.seed % 2 and pipe.downstream.value == "awaited" and pipe.whole_on_disk:
             self.check(self.file == self.whole, "the file is not the stream")
             self.check(pipe.waits_for_downstream, "its file is whole, and it does not say so")
             pipe.did_take_file()
@@ -518,8 +517,8 @@ class Life:
                 or pipe.memory_bytes == 0
                 or not pipe.disk.room
                 or self.disk_fails
-                or not (self.limits.file_size or self.cacheable)
-                or (self.cacheable and not pipe.cacheable)  # storing was given up
+                or not (self.limits.file_size or self.use.takes_all)
+                or (self.use.takes_all and not pipe.disk.use.takes_all)  # storing was given up
             )
             self.check(self.writable or stuck, "waits though it could spill")
         if self.writable and not reading and not suspended:
@@ -547,7 +546,7 @@ class Life:
             del slabs
         self.check(self.quota.used == self.others, "the quota counts bytes of a pipe that is over")
         self.check(pipe.leftover == b"!" * pipe.surplus, "what is behind the stream is something else")
-        stored = finished and pipe.cacheable
+        stored = finished and pipe.disk.use.takes_all
         if stored:
             self.check(self.file == self.whole, "the file is not the stream")
         # the downstream was lost, and the file is whole all the same, or there was none

@@ -32,18 +32,18 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "send memory before the disk": (
         "pipe",
-        "self.has_output and not self.cacheable:\n            return self._sending",
-        "self.has_output and not self.cacheable:\n            return Step.WRITE if self._memory else Step.SEND_FILE",
+        "self.has_output and not to_file:\n            return self._sending",
+        "self.has_output and not to_file:\n            return Step.WRITE if self._memory else Step.SEND_FILE",
     ),
     "leave the partial buffer out": (
         "pipe",
-        "            or self.upstream is not Flow.OPEN\n            or (",
-        "            or (",
+        " or self.upstream is not Flow.OPEN or (",
+        " or (",
     ),
     "hold the partial buffer until it is full": (
         "pipe",
-        "            or ((writable or self.cacheable) and not reading)\n",
-        "",
+        " or ((writable or to_file) and not reading)\n",
+        "\n",
     ),
     "one buffer too many": (
         "pipe",
@@ -52,7 +52,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "spill for a ready client": (
         "pipe",
-        "        if writable and self.has_output and not self.cacheable:\n",
+        "        if writable and self.has_output and not to_file:\n",
         "        if writable and self.has_output and not (reading and self._may_spill):\n",
     ),
     "never spill": (
@@ -82,18 +82,18 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "send memory behind the head and before the disk": (
         "pipe",
-        "            if self.cacheable or self.writing_file or self.disk.outstanding:\n                return parts",
-        "            if self.cacheable or self.writing_file:\n                return parts",
+        "            if self.disk.use.takes_all or self.writing_file or self.disk.outstanding:\n                return parts",
+        "            if self.disk.use.takes_all or self.writing_file:\n                return parts",
     ),
     "send memory that is to be stored behind the head": (
         "pipe",
-        "            if self.cacheable or self.writing_file or self.disk.outstanding:\n                return parts",
+        "            if self.disk.use.takes_all or self.writing_file or self.disk.outstanding:\n                return parts",
         "            if self.writing_file or self.disk.outstanding:\n                return parts",
     ),
     "send memory that a write is reading behind the head": (
         "pipe",
-        "            if self.cacheable or self.writing_file or self.disk.outstanding:\n                return parts",
-        "            if self.cacheable or self.disk.outstanding:\n                return parts",
+        "            if self.disk.use.takes_all or self.writing_file or self.disk.outstanding:\n                return parts",
+        "            if self.disk.use.takes_all or self.disk.outstanding:\n                return parts",
     ),
     "lose what of the head was not taken": (
         "pipe",
@@ -197,8 +197,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "do not say that it is full": (
         "pipe",
-        "            and not (self.has_room or (self._can_spill and self.disk.room > 0))\n",
-        "            and not (self.has_room or self._can_spill)\n",
+        "            and not (self.has_room or self.disk.room > 0)\n",
+        "            and not (self.has_room or self.disk.limit > 0)\n",
     ),
     "let a slab go while a slice of it waits": (
         "pipe",
@@ -317,13 +317,13 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "store nothing": (
         "pipe",
-        "        if self.cacheable:\n            step = ",
-        "        if self.cacheable and not writable:\n            step = ",
+        "        if to_file:\n            step = ",
+        "        if to_file and not writable:\n            step = ",
     ),
     "stop storing when the client is gone": (
         "pipe",
-        "        if self.cacheable and error.side is Side.DOWNSTREAM and ",
-        "        if not self.cacheable and error.side is Side.DOWNSTREAM and ",
+        "        if self.disk.use.takes_all and error.side is Side.DOWNSTREAM and ",
+        "        if not self.disk.use.takes_all and error.side is Side.DOWNSTREAM and ",
     ),
     "give the file away under a write": (
         "pipe",
@@ -336,9 +336,9 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "            and self._fed == self._filled\n",
     ),
     "store more than the file may hold for its owner": (
-        "pipe",
-        "            UNLIMITED if cacheable else limits.file_size,\n",
-        "            UNLIMITED if cacheable or kept else limits.file_size,\n",
+        "disk",
+        "UNLIMITED if use is FileUse.STORE else limit\n",
+        "UNLIMITED if use.takes_all else limit\n",
     ),
     "wait for a downstream though the file is taken": (
         "pipe",
@@ -347,13 +347,13 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a kept file begins anew": (
         "disk",
-        " and not self.keep and self.reserved is None:\n",
+        " and not self.use.keeps and self.reserved is None:\n",
         " and self.reserved is None:\n",
     ),
     "the file begins anew under a write": (
         "disk",
-        " and not self.keep and self.reserved is None:\n",
-        " and not self.keep:\n",
+        " and not self.use.keeps and self.reserved is None:\n",
+        " and not self.use.keeps:\n",
     ),
     "spill more than all pipes may": (
         "disk",

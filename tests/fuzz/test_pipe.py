@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fuzz.hostile import Life
 from tests.fuzz.mutations import FOUND_AT, MUTATIONS, mutated_pipe
+from twisted_pipe.core.file_use import FileUse
 
 SEEDS = int(os.environ.get("TWISTED_PIPE_FUZZ_SEEDS", "2000"))
 FIRST = int(os.environ.get("TWISTED_PIPE_FUZZ_FIRST", "0"))
@@ -47,9 +48,11 @@ class HostileDriverTests(SynchronousTestCase):
                 "unbuffered": not life.limits.buffering,
                 "stored": pipe.stored,
                 "stored without the client": pipe.stored and pipe.error is not None,
-                "stored up to a point": life.cacheable and not pipe.cacheable,
+                "stored up to a point": life.use.takes_all and not pipe.disk.use.takes_all,
                 "stored, and taken": life.took and len(life.whole) > 0,
-                "stored to be taken, but came to be delivered": life.kept and life.connected and len(life.out) > 0,
+                "stored to be taken, but came to be delivered": (
+                    life.use is FileUse.REPLAY and life.connected and len(life.out) > 0
+                ),
                 "wrote in a thread": life.threads and pipe.bytes_spilled > 0,
                 "shared a quota": life.quota.limit > 0 and pipe.bytes_spilled > 0,
                 "was passed by": life.passed > 0,

@@ -36,6 +36,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fuzz.hostile import GROWTH, ModelFilter, PoisonedPool
 from twisted_pipe.core import pipe as real_pipe
 from twisted_pipe.core.disk import SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.errors import Cancelled, DownstreamFailed, FilterFailed, PipeFinished, UpstreamFailed
 from twisted_pipe.interfaces import NamedFilter
 from twisted_pipe.limits import PipeLimits
@@ -73,7 +74,7 @@ class Birth:
     @ivar filters: the seed of each filter; a negative one is for L{Crumbs}.
     @ivar piece: bytes of one file.
     @ivar quota: bytes that it and others may have on disk, 0 for any number.
-    @ivar cacheable: whether all of it is to be stored.
+    @ivar use: what the file is for.
     @ivar ready: whether the client takes bytes.
     """
 
@@ -85,7 +86,7 @@ class Birth:
     filters: list[int]
     piece: int
     quota: int
-    cacheable: bool
+    use: FileUse
     ready: bool
 
 
@@ -151,7 +152,7 @@ def births(draw: st.DrawFn) -> Birth:
         ),
         draw(st.sampled_from([1, 10, 64, 10_000])),
         draw(st.sampled_from([0, 0, 0, 1000, 100, size])),
-        draw(st.sampled_from([False, False, False, True])),
+        draw(st.sampled_from([FileUse.SPILL, FileUse.SPILL, FileUse.SPILL, FileUse.STORE])),
         draw(st.booleans()),
     )
 
@@ -202,7 +203,7 @@ class PipeMachine(RuleBasedStateMachine):
         self.filters: list[Any] = [
             Crumbs(random.Random(1)) if seed < 0 else ModelFilter(random.Random(seed)) for seed in birth.filters
         ]
-        self.cacheable = birth.cacheable
+        self.takes_all = birth.use.takes_all  # whether everything is to be in the file
         self.quota = SpillQuota(birth.quota)
         self.others = 0  # bytes of it that other pipes use
         self.over = self.ended = self.reset = self.end_told = self.disk_failed = False
@@ -224,9 +225,9 @@ class PipeMachine(RuleBasedStateMachine):
             len(birth.stream) if birth.known else None,
             birth.stream[: birth.early],
             self.quota,
-            birth.cacheable,
+            use=birth.use,
         )
-        if not birth.cacheable:
+        if not birth.use.keeps:
             self.pipe.disk.piece = birth.piece
         self.whole = self.model(self.stream, True)
         self.end_if_all_was_sent()
@@ -299,7 +300,7 @@ class PipeMachine(RuleBasedStateMachine):
         if what == "closed" and not self.alone:
             self.closed(None)
             return
-        if what == "gone" and self.pipe.cacheable and self.pipe.upstream.value != "failed":
+        if what == "gone" and self.pipe.disk.use.takes_all and self.pipe.upstream.value != "failed":
             self.alone = True
             self.file_start = len(self.file)
         if what is not None:
@@ -338,7 +339,7 @@ class PipeMachine(RuleBasedStateMachine):
     def act(self, how: How) -> bool:
         """Whether it did something."""
         steps, pipe = self.step_class, self.pipe
-        plain = not (self.filters or self.known or self.cacheable)
+        plain = not (self.filters or self.known or self.takes_all)
         if how.past and plain and self.wire and self.readable and self.writable and pipe.empty and pipe.wants_read:
             self.pass_by(how)
         step = pipe.next_step(self.readable, self.writable)
@@ -425,13 +426,13 @@ class PipeMachine(RuleBasedStateMachine):
         self.out += self.file[offset : offset + count]
         self.file_start += count
         self.pipe.did_send_file(count)
-        if self.file_start == len(self.file) and not self.cacheable and self.writing is None:
+        if self.file_start == len(self.file) and not self.takes_all and self.writing is None:
             self.file, self.file_start = bytearray(), 0
 
     def spill(self, how: How) -> None:
         pipe, limits = self.pipe, self.limits
         self.promise(self.writing is None, "two writes at once")
-        if not pipe.cacheable:
+        if not pipe.disk.use.takes_all:
             self.promise(self.readable and not (self.writable or pipe.has_room), "spills without need")
         self.promise(not self.disk_failed, "spills to a disk that takes no more")
         offset, piece = pipe.disk.write_offset, pipe.disk.piece
@@ -441,7 +442,7 @@ class PipeMachine(RuleBasedStateMachine):
         self.promise(offset == len(self.file), "writes elsewhere than at the end")
         self.promise(offset // piece == (offset + len(data) - 1) // piece, "writes across two files")
         held = len(self.file) + len(data) - self.file_start
-        self.promise(self.cacheable or held <= limits.file_size, "more on disk than it may")
+        self.promise(self.takes_all or held <= limits.file_size, "more on disk than it may")
         self.promise(not self.quota.limit or self.quota.used + len(data) <= self.quota.limit, "more than all may")
         self.writing = (parts, data)
         del parts
@@ -494,7 +495,7 @@ class PipeMachine(RuleBasedStateMachine):
     def on_disk(self) -> int:
         """Bytes on disk: all of a file from which not all was sent, but of one that is kept only what was not sent."""
         disk = self.pipe.disk
-        sent = disk.read_offset if disk.keep else disk.read_offset // disk.piece * disk.piece
+        sent = disk.read_offset if disk.use.keeps else disk.read_offset // disk.piece * disk.piece
         return disk.write_offset - sent + (disk.reserved or 0)
 
     def look_at_memory(self) -> None:
@@ -502,7 +503,7 @@ class PipeMachine(RuleBasedStateMachine):
         self.promise(pipe.slabs == self.pool.in_use <= limits.slabs, "more slabs than it may, or than the pool knows")
         outstanding, used = pipe.disk.outstanding, self.quota.used
         self.promise(
-            outstanding >= 0 and (self.cacheable or outstanding <= limits.file_size), "more on disk than it may"
+            outstanding >= 0 and (self.takes_all or outstanding <= limits.file_size), "more on disk than it may"
         )
         self.promise(used == self.others + self.on_disk, "the quota counts other bytes")
         self.promise(used <= self.quota.limit or not self.quota.limit, "more on disk than all pipes may")
@@ -521,7 +522,8 @@ class PipeMachine(RuleBasedStateMachine):
             return
         self.promise(not (writable and pipe.has_output), "waits with output for a ready client")
         reading = self.readable and pipe.upstream.value == "open" and not pipe.delayed
-        gave_up = self.disk_failed or pipe.cacheable < self.cacheable  # or the quota was used up when it was to store
+        # or the quota was used up when it was to store
+        gave_up = self.disk_failed or pipe.disk.use.takes_all < self.takes_all
         may_spill = bool(pipe.memory_bytes and pipe.disk.room) and not gave_up
         if reading:
             self.promise(not pipe.has_room, "waits with bytes to read and room for them")
@@ -565,7 +567,7 @@ class PipeMachine(RuleBasedStateMachine):
         else:
             clean = finished
             self.promise(error is pending, "another error")
-        stored = clean and pipe.cacheable
+        stored = clean and pipe.disk.use.takes_all
         self.promise(not stored or self.file == self.whole, "the file is not the stream")
         kept = stored and self.alone  # the client was lost, and the file is whole all the same
         self.promise(clean == (error is None) or kept, "a clean end with an error, or an unclean one without")

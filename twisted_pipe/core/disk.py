@@ -7,9 +7,14 @@ even to the reader), and what changes them before the reader has them changes wh
 that; so would holes, because the kernel zeroes part of a large folio in place. Space is given back by closing a whole piece
 once the range has left it, which touches no page. So at most C{limit} bytes are outstanding, to the byte, and at most a piece
 more is on disk. When the last byte is taken the range starts anew at 0, in a new file.
+
+That is so for what is spilled. L{FileUse} names what else a pipe may have a file for; such a file is one piece, and all that was
+written stays in it.
 """
 
 from __future__ import annotations
+
+from twisted_pipe.core.file_use import FileUse
 
 __all__ = ["UNLIMITED", "DiskRange", "SpillQuota"]
 
@@ -45,34 +50,36 @@ class DiskRange:
     """
     @ivar quota: shared with other pipes.
     @ivar reserved: bytes of a write that is under way (in a thread); None for none. Meanwhile the range does not start anew.
-    @ivar keep: whether what was taken stays in the file, which then is one piece: it is being stored.
-    @ivar limit: bytes that may be outstanding; 0 for none at all.
-    @ivar piece: bytes of one file: an eighth of the limit, or of the quota if that is less, but at least 1 MiB.
+    @ivar use: what the file is for; something else once the disk has L{refused}.
+    @ivar limit: bytes that may be outstanding; 0 for none at all, or no more.
+    @ivar piece: bytes of one file: an eighth of the limit, or of the quota if that is less, but at least 1 MiB; without end, if it
+        keeps what was sent.
     @ivar read_offset: where the oldest byte lies.
     @ivar write_offset: where the next byte goes.
     """
 
-    __slots__ = ("keep", "limit", "piece", "quota", "read_offset", "reserved", "write_offset")
+    __slots__ = ("limit", "piece", "quota", "read_offset", "reserved", "use", "write_offset")
 
     def __init__(
         self,
         limit: int,
         smallest_piece: int = _SMALLEST_PIECE,
         quota: SpillQuota | None = None,
-        keep: bool = False,
-        stored: int = 0,
+        use: FileUse = FileUse.SPILL,
+        held: int = 0,
     ) -> None:
         """
-        @param stored: bytes that are there already, to be kept.
+        @param limit: of what is to be stored there is none.
+        @param held: bytes that the file has already; it is HELD then.
         """
-        self.keep = keep
+        self.use = use
         self.reserved: int | None = None
-        self.limit = limit
+        self.limit = UNLIMITED if use is FileUse.STORE else limit
         self.quota = quota if quota is not None else SpillQuota()
-        self.piece = UNLIMITED if keep else max(min(limit, self.quota.limit or limit) // _PIECES, smallest_piece)
+        self.piece = UNLIMITED if use.keeps else max(min(limit, self.quota.limit or limit) // _PIECES, smallest_piece)
         self.read_offset = 0
-        self.write_offset = stored
-        self.quota.used += stored
+        self.write_offset = held
+        self.quota.used += held
 
     def __repr__(self) -> str:
         return f"<DiskRange {self.outstanding}/{self.limit} from {self.read_offset}>"
@@ -85,7 +92,7 @@ class DiskRange:
     @property
     def _occupied(self) -> int:
         """Bytes that count for the quota: those of whole pieces, for no part of one is given back. What is kept is no spill."""
-        return self.outstanding if self.keep else self.write_offset - self.read_offset // self.piece * self.piece
+        return self.outstanding if self.use.keeps else self.write_offset - self.read_offset // self.piece * self.piece
 
     @property
     def readable(self) -> int:
@@ -97,10 +104,12 @@ class DiskRange:
         """How many bytes may be added in one piece at C{write_offset}."""
         return min(self.limit - self.outstanding, self.piece - self.write_offset % self.piece, self.quota.room)
 
-    def keep_no_more(self) -> None:
-        """What is there is a spill like any other from here on: its place is given back when all of it was taken."""
+    def refused(self) -> None:
+        """The disk took nothing of a write, or has no room for one: there will be none any more."""
+        self.release()
         before = self._occupied
-        self.keep = False
+        self.limit = 0
+        self.use = self.use.without_disk
         self.quota.used += self._occupied - before
 
     def reserve(self, count: int) -> None:
@@ -124,6 +133,6 @@ class DiskRange:
         """C{count} bytes, at most L{outstanding}, are not needed any more."""
         before = self._occupied
         self.read_offset += count
-        if self.read_offset == self.write_offset and not self.keep and self.reserved is None:
+        if self.read_offset == self.write_offset and not self.use.keeps and self.reserved is None:
             self.read_offset = self.write_offset = 0
         self.quota.used -= before - self._occupied

@@ -41,7 +41,8 @@ from typing import Any, NoReturn
 from twisted_pipe.core.buffers import Data, Segment, Slab, SlabPool
 from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.decoding import BodyDecoder
-from twisted_pipe.core.disk import UNLIMITED, DiskRange, SpillQuota
+from twisted_pipe.core.disk import DiskRange, SpillQuota
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.core.frames import forget_locals
 from twisted_pipe.core.steps import Flow, Step
 from twisted_pipe.errors import BadConfiguration, FilterFailed, PipeError, PipeFinished, Side, UpstreamFailed
@@ -69,8 +70,7 @@ class Pipe:
     @ivar length: bytes still to come, None if the end of the stream tells.
     @ivar decoder: takes the stream out of what is received; None if that is the stream.
     @ivar leftover: what was received beyond the announced length, or the message; at most what one read takes.
-    @ivar disk: what is on disk.
-    @ivar cacheable: whether everything goes to the file, as long as that goes well.
+    @ivar disk: what is on disk, and what it is there for (L{DiskRange.use}).
     @ivar bytes_in: received from the upstream.
     @ivar bytes_out: taken by the downstream, the head included.
     @ivar bytes_spilled: written to disk, in all.
@@ -85,10 +85,9 @@ class Pipe:
         length: int | None = None,
         preread: bytes = b"",
         quota: SpillQuota | None = None,
-        cacheable: bool = False,
         *,
-        kept: bool = False,
-        stored: int = 0,
+        use: FileUse = FileUse.SPILL,
+        held: int = 0,
         head: bytes = b"",
         decoder: BodyDecoder | None = None,
         awaited: bool = False,
@@ -100,9 +99,8 @@ class Pipe:
         @param length: bytes the stream has in all, if known.
         @param preread: its first bytes, if they were received already; more than a buffer holds is copied into buffers.
         @param quota: bytes on disk that it shares with other pipes.
-        @param cacheable: whether everything goes to a file, from which the downstream is fed; the file is whole at the end.
-        @param kept: the same for a while, until its owner takes the file (L{did_take_file}): C{max_temp_file_size} bounds it.
-        @param stored: bytes that a file holds, before C{length} more come.
+        @param use: what its file is for. C{max_temp_file_size} bounds that, unless it is to be stored.
+        @param held: bytes that a file has already, of which the stream consists; C{length} is 0 then.
         @param head: bytes that the downstream gets before everything else; they are no part of the stream.
         @param decoder: of the framing of what is received.
         @param awaited: whether the downstream comes later.
@@ -123,13 +121,7 @@ class Pipe:
         self.leftover = b""
         self.bytes_in = self.bytes_out = self.bytes_spilled = self.peak_memory = 0
         self.chain = FilterChain(filters, self._release) if filters else None
-        self.disk = DiskRange(
-            UNLIMITED if cacheable else limits.file_size,
-            quota=quota,
-            keep=cacheable or kept or stored > 0,
-            stored=stored,
-        )
-        self.cacheable = cacheable or kept
+        self.disk = DiskRange(limits.file_size, quota=quota, use=use, held=held)
         self.waits_for_filter = False
         self._pool = pool
         self._small = pool.size // _SMALL_PART
@@ -143,7 +135,6 @@ class Pipe:
         self._own_bytes = 0  # memory that is no slab's: what filters made, preread, the head
         self._head: Data = b""  # what of it the downstream has not taken
         self._broken = False
-        self._can_spill = limits.file_size > 0 or cacheable
         self._closed = False
         if head:
             self._put_head(head)
@@ -218,19 +209,19 @@ class Pipe:
         return (
             self.downstream is Flow.AWAITED
             and self.upstream is Flow.OPEN
-            and not (self.has_room or (self._can_spill and self.disk.room > 0))
+            and not (self.has_room or self.disk.room > 0)
             and not (self.writing_file or self.waits_for_filter)
         )
 
     @property
     def waits_for_downstream(self) -> bool:
         """Whether only a downstream is missing: it is full, or everything has come, and is on disk if it is to be there."""
-        whole = self.whole_on_disk if self.cacheable else self.upstream is Flow.ENDED
+        whole = self.whole_on_disk if self.disk.use.takes_all else self.upstream is Flow.ENDED
         return self.downstream is Flow.AWAITED and (whole or self.full)
 
     @property
     def _may_spill(self) -> bool:
-        return self._can_spill and bool(self._memory) and self.disk.room > 0
+        return bool(self._memory) and self.disk.room > 0
 
     @property
     def upstream_blocked(self) -> bool:
@@ -248,16 +239,15 @@ class Pipe:
         if self.writing_file:
             return self._sending if writable and (self._head or self.disk.outstanding) else Step.WAIT
         reading = readable and self.upstream is Flow.OPEN and not self.delayed
+        to_file = self.disk.use.takes_all
         if self._fed < self._filled and (
-            self._filled == self._pool.size
-            or self.upstream is not Flow.OPEN
-            or ((writable or self.cacheable) and not reading)
+            self._filled == self._pool.size or self.upstream is not Flow.OPEN or ((writable or to_file) and not reading)
         ):
             self._pass_on()
         chain = self.chain
         if chain is not None and (chain.raw or not chain.dry or self.upstream is not Flow.OPEN) and not self._pull():
             return Step.ABANDON
-        if self.cacheable:
+        if to_file:
             step = self._store(reading, writable)
             if step is not None:
                 return step
@@ -265,7 +255,7 @@ class Pipe:
             return self._sending
         if reading and self.has_room:
             return Step.READ
-        if writable and self.has_output and not self.cacheable:
+        if writable and self.has_output and not to_file:
             return self._sending
         if reading and not writable and self._may_spill:
             return Step.SPILL
@@ -278,7 +268,7 @@ class Pipe:
         return Step.WAIT
 
     def _store(self, reading: bool, writable: bool) -> Step | None:
-        """A cacheable pipe: all of memory goes to the file, in large pieces, and the downstream is fed from there."""
+        """Everything is to be in the file: all of memory goes there, in large pieces, and the downstream is fed from it."""
         full = self._memory_bytes >= self.limits.temp_file_write_size or not (reading and self.has_room)
         if self._memory and full:
             if self.disk.room > 0:
@@ -296,7 +286,7 @@ class Pipe:
     def whole_on_disk(self) -> bool:
         """Whether the file holds the whole stream, however much of it the downstream has."""
         return (
-            self.cacheable
+            self.disk.use.takes_all
             and self.upstream is Flow.ENDED
             and not (self._memory or self.writing_file)
             and self._fed == self._filled
@@ -436,7 +426,7 @@ class Pipe:
         parts: list[Data] = []
         if self._head:
             parts.append(self._head)
-            if self.cacheable or self.writing_file or self.disk.outstanding:
+            if self.disk.use.takes_all or self.writing_file or self.disk.outstanding:
                 return parts  # what comes next is not in memory, or not to be touched
         slab: Slab | None = None
         for segment in self._memory:
@@ -654,23 +644,20 @@ class Pipe:
 
     def spill_failed(self) -> None:
         """The file takes no more (its bytes are still in memory): from now on, back-pressure instead of spilling."""
-        self.disk.release()
-        if self.cacheable and self.disk.limit < UNLIMITED:  # it was kept for an owner only
-            self.disk.keep_no_more()
-        self._can_spill = self.cacheable = False
+        self.disk.refused()
         if self.downstream is Flow.FAILED:
             self._broken = True  # it went on for the file's sake only
 
     def did_break(self, error: PipeError) -> None:
         """
-        The downstream failed, the disk lost bytes, or the owner gave up: nothing more can be delivered. A cacheable pipe whose
-        downstream failed goes on without it, for the file's sake.
+        The downstream failed, the disk lost bytes, or the owner gave up: nothing more can be delivered. If only the downstream
+        failed, and everything is to be in the file, the pipe goes on for the file's sake.
 
         @raise TypeError: C{error} is no C{PipeError}; nothing has happened then.
         """
         if not isinstance(error, PipeError):
             raise TypeError(f"a PipeError is expected, which says whose fault it is, not {error!r}")
-        if self.cacheable and error.side is Side.DOWNSTREAM and self.upstream is not Flow.FAILED:
+        if self.disk.use.takes_all and error.side is Side.DOWNSTREAM and self.upstream is not Flow.FAILED:
             self.downstream = Flow.FAILED
             self.error = self.error or error
             self.disk.took(self.disk.outstanding)

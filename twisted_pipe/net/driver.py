@@ -25,6 +25,7 @@ from zope.interface import implementer
 from twisted_pipe.core.buffers import SlabPool
 from twisted_pipe.core.chain import FilterChain
 from twisted_pipe.core.decoding import BodyDecoder
+from twisted_pipe.core.file_use import FileUse
 from twisted_pipe.core.pipe import Flow, Pipe, Step
 from twisted_pipe.errors import (
     Cancelled,
@@ -165,9 +166,8 @@ class EventPipe:
             length if file is None else 0,
             preread,
             spill.quota if file is None else None,  # it counts already
-            cacheable=store is not None,
-            kept=keep_file,
-            stored=0 if file is None else file.size,
+            use=_file_use(store, keep_file, file),
+            held=0 if file is None else file.size,
             head=head,
             decoder=decoder,
             awaited=downstream is None,
@@ -198,7 +198,7 @@ class EventPipe:
         """C{downstream} is where the bytes go. It may say at once that it is gone."""
         source, sink = self._source, edge_of(downstream)
         self._sink = SocketSink(sink) if sink is not None else ConsumerSink(downstream, self.limits.busy_size)
-        plain = self._pipe.chain is None and self._pipe.decoder is None and not self._pipe.disk.keep
+        plain = self._pipe.chain is None and self._pipe.decoder is None and not self._pipe.disk.use.keeps
         edge = source.edge if isinstance(source, SocketSource) else None
         if plain and edge is not None and sink is not None and self._clock is edge.transport.reactor:
             self._relay = FastPath(edge, sink, self._pipe, self._rate, self, self._started)
@@ -230,11 +230,12 @@ class EventPipe:
 
         @return: None, and nothing has happened, if the file does not hold the whole stream, or a downstream is there.
         """
-        if self._ended or not self._pipe.whole_on_disk or self._store is not None or self._downstream is not None:
+        pipe = self._pipe
+        if self._ended or pipe.disk.use is not FileUse.REPLAY or not pipe.whole_on_disk or self._downstream is not None:
             return None
         file = self._spiller.take()
         self._stored = True
-        self._pipe.did_take_file()
+        pipe.did_take_file()
         self._turn()
         return file
 
@@ -688,6 +689,15 @@ class EventPipe:
             abort(self._downstream)
         if self._upstream is not None:
             self._upstream.stopProducing()
+
+
+def _file_use(store: str | None, keep_file: bool, file: KeptFile | None) -> FileUse:
+    """What an L{EventPipe} that was made with these has its file for."""
+    if file is not None:
+        return FileUse.HELD
+    if store is not None:
+        return FileUse.STORE
+    return FileUse.REPLAY if keep_file else FileUse.SPILL
 
 
 _default_spill = SpillDirectory()

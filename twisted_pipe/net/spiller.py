@@ -46,7 +46,7 @@ class Spiller:
         go_on: Callable[[], object],
     ) -> None:
         """
-        @param store: where the whole stream is to be kept, for a cacheable pipe.
+        @param store: where the whole stream is to be, if the file is for that.
         @param lent: what holds the stream; it stays its owner's.
         @param owner: whose C{name} stands in the log.
         @param go_on: called when a write in a thread is done.
@@ -87,7 +87,7 @@ class Spiller:
 
     def _did_write(self, count: int) -> None:
         pipe = self._pipe
-        if not pipe.bytes_spilled and not pipe.cacheable and not pipe.waits_for_downstream:
+        if not pipe.bytes_spilled and not pipe.disk.use.takes_all and not pipe.waits_for_downstream:
             _log.info(
                 "{pipe.name}: spill started: {held} wait for a slow client, the rest goes to {directory.path}",
                 pipe=self._owner,
@@ -139,7 +139,7 @@ class Spiller:
         offset, count = pipe.file_range(sink.file_part)
         sent = sink.send_file(file, offset, count)
         pipe.did_send_file(sent)
-        if pipe.disk.keep or self.pending:
+        if pipe.disk.use.keeps or self.pending:
             return sent
         if not pipe.disk.outstanding:
             # The next spill gets a new file: the socket may still be sending from the pages of this one.
