@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pipe.core.readiness import ERR, ET, EXCLUSIVE, HUP, IN, OUT, RDHUP, Readiness
+from twisted_pipe.core.readiness import ERR, ET, EXCLUSIVE, HUP, IN, OUT, PRI, RDHUP, Readiness
 
 
 def after(*events: int) -> Readiness:
@@ -17,7 +17,7 @@ def after(*events: int) -> Readiness:
 
 def known(socket: Readiness) -> str:
     """In words."""
-    facts = ("readable", "writable", "pending_eof")
+    facts = ("readable", "writable", "pending_eof", "urgent")
     return " ".join(fact for fact in facts if getattr(socket, fact)) or "nothing"
 
 
@@ -40,6 +40,9 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(known(after(IN | RDHUP)), "readable pending_eof")
         self.assertEqual(known(after(RDHUP)), "readable pending_eof")
 
+    def test_urgent_data_alone_is_nothing_to_read(self) -> None:
+        self.assertEqual(known(after(PRI)), "urgent")
+
     def test_err_only_lets_both_handlers_run(self) -> None:
         self.assertEqual(known(after(ERR)), "readable writable pending_eof")
 
@@ -55,7 +58,16 @@ class EventTests(SynchronousTestCase):
     def test_the_numbers_are_those_of_epoll(self) -> None:
         import select
 
-        numbers = {"IN": IN, "OUT": OUT, "ERR": ERR, "HUP": HUP, "RDHUP": RDHUP, "ET": ET, "EXCLUSIVE": EXCLUSIVE}
+        numbers = {
+            "IN": IN,
+            "PRI": PRI,
+            "OUT": OUT,
+            "ERR": ERR,
+            "HUP": HUP,
+            "RDHUP": RDHUP,
+            "ET": ET,
+            "EXCLUSIVE": EXCLUSIVE,
+        }
         self.assertEqual(numbers, {name: getattr(select, f"EPOLL{name}") & 0xFFFFFFFF for name in numbers})
 
 
@@ -79,6 +91,17 @@ class ReadTests(SynchronousTestCase):
         self.reads(socket, 100, 50)
         socket.note(IN | RDHUP)
         self.assertEqual(self.reads(socket, 100, 50), "readable pending_eof")
+
+    def test_urgent_data_and_short_read_still_ready(self) -> None:
+        """A read stops at its mark; of what is behind it no further edge tells."""
+        self.assertEqual(self.reads(after(IN | PRI), 100, 50), "readable urgent")
+        self.assertEqual(self.reads(after(IN | PRI), 100, 0), "urgent")
+
+    def test_urgent_data_that_comes_later_counts(self) -> None:
+        socket = after(IN)
+        self.reads(socket, 100, 50)
+        socket.note(IN | PRI)
+        self.assertEqual(self.reads(socket, 100, 50), "readable urgent")
 
     def test_eof_not_ready(self) -> None:
         self.assertEqual(self.reads(after(IN | RDHUP), 100, 0), "pending_eof")

@@ -210,7 +210,7 @@ class DebugTests(LoopCase):
     def test_edge_triggered(self) -> None:
         self.watch()
         transport, peer = self.engine.connect()
-        self.assertRegex(self.lines[0], rf"^epoll add event: fd:{transport.fileno()} op:1 ev:80002005 <EdgeSocket ")
+        self.assertRegex(self.lines[0], rf"^epoll add event: fd:{transport.fileno()} op:1 ev:80002007 <EdgeSocket ")
         self.engine.settle()
         self.lines.clear()
         peer.write(b"x")

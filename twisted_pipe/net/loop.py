@@ -32,7 +32,7 @@ import attrs
 from twisted.logger import Logger
 from twisted.python import context, log
 
-from twisted_pipe.core.readiness import ET, IN, OUT, RDHUP
+from twisted_pipe.core.readiness import ERR, ET, HUP, IN, OUT, PRI, RDHUP
 from twisted_pipe.core.slots import NO_TAG, SLOT_MASK, Registration, SlotTable
 from twisted_pipe.net.epoll import Epoll
 from twisted_pipe.net.level import LevelRegistration
@@ -42,8 +42,8 @@ __all__ = ["GONE", "EventLoop", "LateSender", "LoopStatistics", "Socket"]
 #: What the kernel says of a descriptor that was closed behind our back; C{EPERM}: its number is a regular file's now.
 GONE = (errno.ENOENT, errno.EBADF, errno.EPERM)
 
-_EDGE_EVENTS = IN | OUT | RDHUP | ET
-_PLAIN = IN | OUT  # a mask beyond this tells of an end
+_EDGE_EVENTS = IN | PRI | OUT | RDHUP | ET
+_SPECIAL = PRI | ERR | HUP | RDHUP  # of an end, or of urgent data
 _LOG_CONTEXTS = 1024  # log contexts kept; more only cost making them anew
 _LOOK_EVERY = 1.0  # seconds between two looks for lost descriptors
 _GHOST_TAGS = 1024
@@ -330,7 +330,7 @@ class EventLoop:
                 self._drop(mask, tag)
                 continue
             relay = entry.relay
-            if relay is not None and mask <= _PLAIN and not entry.writing:
+            if relay is not None and not mask & _SPECIAL and not entry.writing:
                 if mask != IN:
                     entry.writable = True
                 if mask != OUT:

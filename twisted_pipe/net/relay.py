@@ -5,7 +5,7 @@ While nothing waits between two sockets and nobody looks at the bytes, the pipe'
 A relay does just that. Armed, it stands at its source's registration and the loop calls L{Relay.run} for each event that
 tells of bytes and of nothing else: one C{recv}, one C{send}. When reads come back full, it goes over to splice(2), by which bulk
 is passed on without being copied; when they come back short, it goes back. Where a socket speaks TLS there is nothing to splice:
-bulk goes by larger reads.
+bulk goes by larger reads, as it does once urgent data has come.
 
 When the sink takes less than it was offered, the relay reads nothing more until it has taken the rest, for L{PATIENCE} at most:
 a client as fast as the upstream is full every now and then, and buffering or spilling for it would cost more than it is
@@ -229,7 +229,7 @@ class Relay:
         while source.readable and source.relay is self and self.moved - before < _BUDGET:
             if not bulk:
                 bulk = self._pass(self._size)
-            elif self._splices:
+            elif self._splices and not source.urgent:  # splice does not get past an urgent mark
                 self._splice()
             else:
                 self._pass(min(self._most, _LARGE))
