@@ -59,7 +59,8 @@ class PipeLimits:
     @ivar max_temp_file_size: bytes that may wait on disk at any one time, 0 to never spill. Default 1 GiB. Unlike
         nginx's it bounds what is outstanding, not what was ever written: what was sent is given back to the disk.
     @ivar temp_file_write_size: bytes of one write to the file. Default two buffers; at least one.
-    @ivar limit_rate: bytes per second read from the upstream, 0 for no limit (nginx C{proxy_limit_rate}).
+    @ivar limit_rate: bytes per second read from the upstream, 0 for no limit (nginx C{proxy_limit_rate}). What came with a head
+        goes on at once; it counts, too.
     @ivar limit_rate_after: bytes before that limit begins (nginx C{limit_rate_after}). Default 0.
     @ivar read_timeout: seconds the upstream may be silent while the pipe waits for it; 0 for ever. Default 60.
     @ivar send_timeout: seconds between two successful writes to a client that has bytes waiting; 0 for ever. Default 60.

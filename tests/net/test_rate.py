@@ -82,6 +82,44 @@ class ExactTests(RateCase):
         self.assertEqual((pipe.limit_rate, pipe.bytes_in), (0, 1_000_000))
 
 
+class PrereadTests(RateCase):
+    """What came with the head was read from the upstream, too: it is passed on at once, and made up for."""
+
+    def prelude(self, count: int, rate: int, after: int = 0) -> Any:
+        pipe = self.start(preread=bytes(count), limits=attrs.evolve(LIMITS, limit_rate=rate, limit_rate_after=after))
+        self.assertEqual(pipe.bytes_out, count)
+        pipe.write(bytes(100_000))
+        return pipe
+
+    def test_it_counts(self) -> None:
+        pipe = self.prelude(10_000, 1000)
+        self.run_for(9.9)
+        self.assertEqual(pipe.bytes_in, 10_000)
+        self.run_for(0.2)
+        self.assert_rate(pipe, 1000)
+        self.run_for(20 - self.clock.seconds())
+        self.assertTrue(abs(pipe.bytes_in - 20_000) <= 400, pipe)
+
+    def test_only_what_is_beyond_the_free_bytes(self) -> None:
+        pipe = self.prelude(10_000, 1000, after=8000)
+        self.run_for(1.9)
+        self.assertEqual(pipe.bytes_in, 10_000)
+        self.run_for(8.1)
+        self.assertTrue(abs(pipe.bytes_in - 18_000) <= 400, pipe)
+
+    def test_a_stream_that_is_whole_does_not_wait_for_it(self) -> None:
+        pipe = self.start(preread=bytes(10_000), length=10_000, limits=attrs.evolve(LIMITS, limit_rate=1))
+        self.assertTrue(self.outcome(pipe).clean)
+
+    def test_a_faster_rate_makes_up_for_it_sooner(self) -> None:
+        pipe = self.prelude(10_000, 1000)
+        pipe.limit_rate = 10_000
+        self.run_for(0.9)
+        self.assertEqual(pipe.bytes_in, 10_000)
+        self.run_for(1.1)
+        self.assertTrue(abs(pipe.bytes_in - 20_000) <= 4000, pipe)
+
+
 class AfterTests(RateCase):
     def test_the_first_bytes_are_free(self) -> None:
         pipe = self.rated(1000, after=20_000)

@@ -57,5 +57,5 @@ class Pacer:
         return max(0.0, (self._quantum - self._level) / self.rate)
 
     def passed(self, count: int) -> None:
-        """C{count} bytes went through, at most the budget."""
+        """C{count} bytes went through. What is more than the budget has to be made up for before any others may."""
         self._level -= count

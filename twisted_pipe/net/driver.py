@@ -179,6 +179,7 @@ class EventPipe:
         self._bulk = False  # the last read filled all it was given: the next may have more
         self._started = self._progress = clock.seconds()
         self._rate = RateLimit(clock, limits.limit_rate, limits.limit_rate_after, self._paced)
+        self._rate.passed(self._pipe.bytes_in, self._pipe.bytes_in)
         self._timeouts = Timeouts(self._pipe, limits, clock, self, self._started)
         source = edge_of(upstream)
         self._pushed = None if source is not None else ProducerSource(upstream)

@@ -73,9 +73,10 @@ class RateLimit:
         return budget
 
     def passed(self, count: int, total: int) -> None:
-        """C{count} bytes were read, C{total} with them."""
-        if self._pacer is not None and total - count >= self._after:
-            self._pacer.passed(count)
+        """C{count} bytes were read, C{total} with them. What is more than the budget is made up for."""
+        paid = min(count, total - self._after)
+        if self._pacer is not None and paid > 0:
+            self._pacer.passed(paid)
 
     def cancel(self) -> None:
         """Leave nothing behind in the reactor."""
