@@ -172,6 +172,32 @@ class ReadinessTests(EdgeCase):
         error = self.assertRaises(DiskFailed, self.edge.send_file, -1, 0, 5)
         self.assertIn("Bad file descriptor", str(error))
 
+    def without_sendfile(self, number: int) -> None:
+        def sendfile(*arguments: Any) -> int:
+            raise os_error(number)
+
+        self.patch(os, "sendfile", sendfile)
+
+    def test_send_file_of_a_file_system_without_sendfile(self) -> None:
+        """It is read instead: what was spilled is there."""
+        fd = self.file(b"0123456789")
+        for number in (errno.EINVAL, errno.ENOSYS):
+            self.without_sendfile(number)
+            self.assertEqual(self.edge.send_file(fd, 2, 5), 5)
+            self.assertEqual(self.peer.read(), b"23456")
+            error = self.assertRaises(DiskFailed, self.edge.send_file, fd, 10, 5)
+            self.assertIn("truncated", str(error))
+            error = self.assertRaises(DiskFailed, self.edge.send_file, -1, 0, 5)
+            self.assertIn("Bad file descriptor", str(error))
+
+    def test_send_file_without_sendfile_to_a_full_socket(self) -> None:
+        self.without_sendfile(errno.EINVAL)
+        fd = self.file(bytes(1 << 20))
+        sent = 0
+        while self.edge.writable:
+            sent += self.edge.send_file(fd, 0, 1 << 20)
+        self.assertEqual(len(self.peer.read()), sent)
+
     def test_send_file_to_nobody(self) -> None:
         """That is not the disk's fault."""
         fd = self.file(b"0123456789")

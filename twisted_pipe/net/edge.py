@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from errno import EBADF, EINVAL, EIO, ENOBUFS, EPIPE, ESTALE, EUCLEAN
+from errno import EBADF, EINVAL, EIO, ENOBUFS, ENOSYS, EPIPE, ESTALE, EUCLEAN
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from twisted_pipe.core.readiness import Readiness
@@ -35,7 +35,9 @@ WRITE_BUDGET = 512 * 1024  #: the same for writing
 MOST_CALLS = 16  #: reads, or calls of a pull producer, in a turn: single bytes would take the budget one by one
 WOULD_BLOCK = -1
 _NO_MEMORY_REST = 0.05  # seconds
-_FILE_ERRORS = (EIO, EBADF, EINVAL, ESTALE, EUCLEAN)  # of sendfile's two descriptors, these are the file's
+_FILE_ERRORS = (EIO, EBADF, ESTALE, EUCLEAN)  # of sendfile's two descriptors, these are the file's
+_NO_SENDFILE = (EINVAL, ENOSYS)  # this file system, or this kernel, has none (sendfile(2))
+_COPIED = 64 * 1024  # bytes of a file that are read at once, where it is
 
 
 class SocketOwner(Protocol):
@@ -265,7 +267,7 @@ class EdgeSocket(Readiness):
 
     def send_file(self, fd: int, offset: int, count: int) -> int:
         """
-        Send C{count} bytes of the file C{fd} from C{offset} by sendfile(2).
+        Send C{count} bytes of the file C{fd} from C{offset} by sendfile(2), or L{send_copy} where there is none.
 
         @return: how many bytes were taken, 0 if none (not writable any more).
         @raise DiskFailed: the file cannot be read, or ends before C{offset + count}.
@@ -277,6 +279,8 @@ class EdgeSocket(Readiness):
             self.writable = False
             return 0
         except OSError as error:
+            if error.errno in _NO_SENDFILE:
+                return self.send_copy(fd, offset, count)
             if error.errno in _FILE_ERRORS:
                 raise DiskFailed(f"spilled bytes cannot be read: {error.strerror}") from error
             self.send_failed(error)
@@ -285,6 +289,16 @@ class EdgeSocket(Readiness):
             raise DiskFailed("spilled bytes cannot be read: the file was truncated")
         # A short count may also come from the page cache: only EAGAIN says that the socket is full.
         return sent
+
+    def send_copy(self, fd: int, offset: int, count: int) -> int:
+        """As L{send_file}, but the file is read: 64 KiB at most."""
+        try:
+            data = os.pread(fd, min(count, _COPIED), offset)
+        except OSError as error:
+            raise DiskFailed(f"spilled bytes cannot be read: {error.strerror}") from error
+        if count and not data:
+            raise DiskFailed("spilled bytes cannot be read: the file was truncated")
+        return self.send((data,))
 
 
 def edge_of(transport: Any) -> EdgeSocket | None:

@@ -12,7 +12,6 @@ C{writing} is true, so that the loop hands all events to L{TlsSocket.run} and no
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from twisted_pipe.core.readiness import IN
-from twisted_pipe.errors import DiskFailed
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.deadline import Deadline
 from twisted_pipe.net.tls_handshake import TlsHandshake, why_refused
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["FAREWELL", "TlsSocket"]
 
 FAREWELL = 60.0  #: seconds in which a peer has to make room for the last record and the close_notify
-
-_FILE_PART = 64 * 1024  # bytes of a file that are read at once: four records
 
 
 class TlsSocket(BareSocket):
@@ -112,14 +108,8 @@ class TlsSocket(BareSocket):
         self.reactor.loop.post(self)
 
     def send_file(self, fd: int, offset: int, count: int) -> int:
-        """As an C{EdgeSocket}'s; the file is read, L{_FILE_PART} bytes at most."""
-        try:
-            data = os.pread(fd, min(count, _FILE_PART), offset)
-        except OSError as error:
-            raise DiskFailed(f"spilled bytes cannot be read: {error.strerror}") from error
-        if count and not data:
-            raise DiskFailed("spilled bytes cannot be read: the file was truncated")
-        return self.send((data,))
+        """As an C{EdgeSocket}'s; the file is read."""
+        return self.send_copy(fd, offset, count)
 
     # turns and ends
 
