@@ -103,6 +103,16 @@ class RefusedTests(SynchronousTestCase):
         disk.refused()
         self.assertEqual((quota.used, disk.reserved), (0, None))
 
+    def test_a_file_of_which_all_was_taken_under_the_write_is_given_back(self) -> None:
+        quota = SpillQuota(100)
+        disk = DiskRange(80, quota=quota)
+        disk.added(30)
+        disk.reserve(20)
+        disk.took(30)
+        self.assertEqual((quota.used, disk.write_offset), (50, 30))
+        disk.refused()
+        self.assertEqual((quota.used, disk.write_offset), (0, 0))
+
     def test_what_was_to_be_replayed_is_a_spill(self) -> None:
         quota = SpillQuota(100)
         disk = DiskRange(80, quota=quota, use=FileUse.REPLAY)

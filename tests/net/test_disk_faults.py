@@ -36,6 +36,7 @@ class BackPressureTests(DiskCase):
             self.assertEqual((pipe.bytes_spilled, self.upstream.producerState), (spilled, "paused"))
             self.assertTrue(self.in_use() <= 4)
             self.assertEqual(self.take_all(), DATA)
+            self.assertEqual(self.spill.fds, [], "held though nothing will be written any more")
             pipe.write(DATA)
             self.assertEqual(self.take_all(), DATA, "nor is it tried again")
             pipe.upstream_ended()

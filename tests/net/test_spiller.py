@@ -105,6 +105,19 @@ class PendingTests(ThreadCase):
         self.assertEqual(self.let_go()[len(first) - len(DATA) :], DATA[len(first) :])
         self.assertEqual(pipe.bytes_out, len(DATA))
 
+    def test_nothing_is_kept_of_a_file_that_was_sent_when_the_write_fails(self) -> None:
+        """The disk is full, perhaps of just that; and there will be no other write that would want the file."""
+        self.spill.quota = quota = SpillQuota(10_000)
+        pipe = self.pending()
+        self.downstream.take()
+        pipe.pauseProducing()
+        self.threads.finish()
+        pipe.resumeProducing()
+        self.assertEqual((pipe.disk_bytes, len(self.threads.jobs), len(self.spill.fds)), (0, 1, 1))
+        self.threads.fail(errno.ENOSPC)
+        self.assertFalse(pipe.ended)
+        self.assertEqual((len(self.spill.fds), quota.used), (0, 0))
+
     def test_order_holds(self) -> None:
         """A little at a time, with writes that are made late."""
         pipe = self.stuck()

@@ -111,6 +111,7 @@ class DiskRange:
         self.limit = 0
         self.use = self.use.without_disk
         self.quota.used += self._occupied - before
+        self.took(0)  # all of it may have been taken under the write
 
     def reserve(self, count: int) -> None:
         """A write of C{count} bytes has begun; L{added} or L{release} ends it."""

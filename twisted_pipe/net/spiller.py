@@ -30,7 +30,7 @@ _log = Logger()
 
 class Spiller:
     """
-    @ivar file: None before the first write, and when all that was in it has been sent.
+    @ivar file: None before the first write, and when all that was in it has been sent and it need not be kept.
     @ivar pending: whether a write is under way in a thread.
     """
 
@@ -98,6 +98,7 @@ class Spiller:
 
     def _failed(self, error: OSError) -> None:
         self._pipe.spill_failed()
+        self._give_back()
         self.directory.failures += 1
         what = "spill failed, going on without (the upstream waits for the client)"
         if self._store is not None:
@@ -139,15 +140,20 @@ class Spiller:
         offset, count = pipe.file_range(sink.file_part)
         sent = sink.send_file(file, offset, count)
         pipe.did_send_file(sent)
-        if pipe.disk.use.keeps or self.pending:
-            return sent
-        if not pipe.disk.outstanding:
+        self._give_back()
+        return sent
+
+    def _give_back(self) -> None:
+        """What of a spill was sent needs no place any more."""
+        file, disk = self.file, self._pipe.disk
+        if file is None or disk.use.keeps or self.pending:
+            return
+        if disk.outstanding:
+            file.forget(disk.read_offset)
+        else:
             # The next spill gets a new file: the socket may still be sending from the pages of this one.
             file.close()
             self.file = None
-        else:
-            file.forget(pipe.disk.read_offset)
-        return sent
 
     def keep(self) -> bool:
         """The stream is whole: put the file in its place. Returns whether that went well."""
