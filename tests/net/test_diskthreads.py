@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.disks import DiskCase
-from tests.net.fakes import os_error
+from tests.net.fakes import os_error, raising
 from twisted_pipe.net import spillfile
 from twisted_pipe.net.diskthreads import REST, SLOW, DiskThreads
 
@@ -44,6 +44,11 @@ class Reactor:
                 if not self.calls and not self.called.wait(end - time.monotonic()):
                     raise AssertionError("a thread has hung")
             self.run()
+
+
+def cannot_start(thread: threading.Thread) -> None:
+    """As many as the user or the container may have are running (RLIMIT_NPROC, pids.max)."""
+    raise RuntimeError("can't start new thread")
 
 
 class DiskThreadsCase(SynchronousTestCase):
@@ -181,6 +186,18 @@ class RunTests(DiskThreadsCase):
         self.assertFalse(ran[0].is_alive())
         self.threads.stop()
 
+    def test_where_no_thread_can_be_started_it_is_made_here(self) -> None:
+        refused = self.patch(threading.Thread, "start", cannot_start)
+        where: list[int] = []
+        self.assertEqual(self.successResultOf(self.threads.run(lambda: where.append(threading.get_ident()) or 5)), 5)
+        self.assertEqual((where, self.threads.writes), ([threading.get_ident()], 0))
+        self.failureResultOf(self.threads.run(raising(28)), OSError)
+        refused.restore()
+        done = self.threads.run(int)
+        self.reactor.run_until(lambda: done.called)
+        self.assertEqual(self.threads.writes, 1)
+        self.threads.stop()
+
     def test_stop_without_a_write_ever(self) -> None:
         self.threads.stop()
 
@@ -249,6 +266,16 @@ class WithPipesTests(DiskCase):
         pipe = self.stuck()
         pipe.write(DATA)
         self.assertEqual((set(self.in_threads), self.take_all()), ({False}, DATA))
+
+    def test_where_no_thread_can_be_started(self) -> None:
+        self.patch(threading.Thread, "start", cannot_start)
+        self.each_takes = SLOW * 2
+        pipe = self.stuck()
+        pipe.write(DATA)
+        self.reactor.run()
+        self.assertEqual((set(self.in_threads), self.take_all()), ({False}, DATA))
+        pipe.upstream_ended()
+        self.assertTrue(self.outcome(pipe).clean)
 
     def test_order_holds_over_both(self) -> None:
         pipe = self.stuck()

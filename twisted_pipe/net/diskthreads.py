@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -60,12 +60,20 @@ class DiskThreads:
             self._until = self.clock() + REST
 
     def run(self, function: Callable[..., int], *arguments: Any) -> Deferred[int]:
-        """Call C{function} in a thread; fires in the reactor's with what it returns or raises."""
-        if self._pool is None:
-            self._pool = ThreadPool(0, self.count, "twisted_pipe disk")
-            self._pool.start()
+        """Call C{function} in a thread, or here if none can be started; fires in this one with what it returns or raises."""
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = ThreadPool(0, self.count, "twisted_pipe disk")
+            pool.start()
+        try:
+            result = deferToThreadPool(self._reactor, pool, self._timed, function, *arguments)
+        except RuntimeError:  # the user, or the container, has as many as there may be
+            pool.threads[:] = [
+                each for each in pool.threads if each.ident is not None
+            ]  # the others cannot be waited for
+            return maybeDeferred(self._timed, function, *arguments)
         self.writes += 1
-        return deferToThreadPool(self._reactor, self._pool, self._timed, function, *arguments)
+        return result
 
     def _timed(self, function: Callable[..., int], *arguments: Any) -> int:
         before = self.clock()
