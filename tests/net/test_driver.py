@@ -242,6 +242,22 @@ class ConsumerTests(MemoryCase):
         self.assertEqual(len(self.take_all()), 10_000)
         self.assertTrue(self.outcome(pipe).clean)
 
+    def test_a_pull_producer_and_others(self) -> None:
+        """They have their turns while it produces, however fast the downstream is, and however little it gives at a time."""
+        for pieces, size in ((1000, 10_000), (1000, 1)):
+            producer = PullProducer([bytes(size)] * pieces)
+            self.downstream = MemoryTransport()
+            pipe = self.start()
+            producer.start(pipe)
+            most, asked = producer.asked, 0
+            while not pipe.ended:
+                most = max(most, producer.asked - asked)
+                asked = producer.asked
+                self.clock.advance(0)
+                self.assertTrue(producer.asked > asked, "it does not come back")
+            self.assertEqual((pipe.bytes_out, self.outcome(pipe).clean), (pieces * size, True))
+            self.assertTrue(most <= 64, f"{most} of {pieces} pieces of {size} bytes at once")
+
     def test_push_producer(self) -> None:
         producer = PushProducer(50, 100)
         pipe = self.start()

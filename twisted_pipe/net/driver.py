@@ -57,6 +57,7 @@ __all__ = ["EventPipe", "PipeOutcome", "slab_pool"]
 _log = Logger()
 _TURN_BUDGET = 1024 * 1024  # bytes a pipe may move before the others have their turn
 _AWAIT_COST = 65536  # of that: filters that wait for what has come already have to let others have theirs, too
+_AGAIN_COST = 65536  # likewise: a producer that writes as soon as it is asked, or a consumer that resumes as soon as it was paused
 _SPILL_COST = 8  # of that, each byte that goes to disk: nobody waits for it
 _PIECE_COST = 64  # of that: a filter that puts out single bytes makes work all the same
 _SLOW_FILTERS = 0.2  # seconds of one turn
@@ -460,19 +461,23 @@ class EventPipe:
         self._running = True
         try:
             self._again = False
-            self._run_steps()
+            budget = self._run_steps(_TURN_BUDGET)
             while self._again and not self._ended and self._later is None:  # else the others have their turn first
                 self._again = False
-                self._run_steps()
+                budget -= _AGAIN_COST
+                if budget > 0:
+                    budget = self._run_steps(budget)
+                else:
+                    self._come_back()
         finally:
             self._running = False
 
-    def _run_steps(self) -> None:
+    def _run_steps(self, budget: int) -> int:
+        """Returns what is left of C{budget}."""
         pipe, source, sink, relay = self._pipe, self._source, self._sink, self._relay
         if relay is not None:
             relay.leave()
         now = self._clock.seconds()
-        budget = _TURN_BUDGET
         came, went = pipe.bytes_in, pipe.bytes_out
         while True:
             step = pipe.next_step(source.readable, sink.writable)
@@ -492,8 +497,7 @@ class EventPipe:
             else:
                 break
             if budget <= 0:
-                if self._later is None:
-                    self._later = self._clock.callLater(0, self._go_on)
+                self._come_back()
                 break
         if pipe.upstream is not Flow.OPEN or pipe.downstream is Flow.AWAITED:
             source.settle(pipe.wants_read)  # before its owner reads it again by himself
@@ -503,7 +507,7 @@ class EventPipe:
             self._look_after_filters(now, pipe.chain)
         if step is Step.FINISH or step is Step.ABANDON:
             self._end()
-            return
+            return budget
         came, went = pipe.bytes_in - came, pipe.bytes_out - went
         if came or went:
             self._progress = now
@@ -516,6 +520,12 @@ class EventPipe:
         sink.settle(pipe.wants_write)
         if passing is not None:
             passing.take()
+        return budget
+
+    def _come_back(self) -> None:
+        """Go on when the others have had their turn."""
+        if self._later is None:
+            self._later = self._clock.callLater(0, self._go_on)
 
     def _tell_owner(self, pipe: Pipe, step: Step) -> None:
         """After a turn: what can be told before the end."""
