@@ -130,6 +130,7 @@ class EventPipe:
         @param keep_open: leave closing of both transports to the caller.
         @param store: a path. Everything goes to a file, from which the downstream is fed, and which is put there when the stream is
             whole (nginx C{cacheable}, C{proxy_store}), even if the downstream was lost before. What breaks off is not kept.
+            It is not synced (C{fsync}): it outlives the process, but perhaps not a loss of power.
         @param on_stored: then called with the path and the length.
         @param keep_file: everything goes to a spill file, which can be taken when L{wanted} fires (L{take_file}). It is bounded as
             others are; what does not fit makes this a pipe like any other.

@@ -4,6 +4,9 @@ A file that a stream is stored in while its client is fed from it.
 It is written beside its destination under a name of its own, mode 0600, and put in its place when it is whole, by one
 rename: nobody ever sees a part of it. If the stream breaks off it is removed.
 
+It is not synced, no more than nginx's: that would make everybody wait for the disk. After a loss of power it may be missing, or be
+there and empty or short; whoever cannot make it anew checks its length.
+
 Source: nginx C{proxy_store} and C{proxy_cache}.
 """
 
