@@ -132,6 +132,17 @@ class ReadinessTests(EdgeCase):
             self.engine.advance(1)
             self.assertTrue(self.edge.writable)
 
+    def test_no_kernel_memory_for_a_file(self) -> None:
+        fd = self.file(b"0123456789")
+        really = os.sendfile
+        self.without_sendfile(errno.ENOBUFS)
+        self.assertEqual(self.edge.send_file(fd, 0, 5), 0)
+        self.assertFalse(self.edge.writable)
+        self.patch(os, "sendfile", really)
+        self.engine.advance(1)
+        self.assertTrue(self.edge.writable)
+        self.assertEqual(self.edge.send_file(fd, 0, 5), 5)
+
     def test_closed_while_the_kernel_has_no_memory(self) -> None:
         self.edge.socket = FaultySocket(self.edge.socket, errno.ENOBUFS)  # type: ignore[assignment]
         self.assertEqual(self.edge.send([b"x"]), 0)

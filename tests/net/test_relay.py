@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -82,6 +83,23 @@ class RunTests(RelayCase):
         self.upstream.write(b"x")
         self.engine.turn()
         self.assertEqual(self.relay.last_progress, 7)
+
+    def test_where_splice_is_not_to_be_had_bulk_is_copied(self) -> None:
+        """By this kernel, or by who confines the process. Nothing was received then."""
+        data = bytes(range(256)) * 512
+        for number in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
+            calls: list[int] = []
+
+            def splice(*_: Any, number: int = number, calls: list[int] = calls, **__: Any) -> int:
+                calls.append(number)
+                raise os_error(number)
+
+            self.patch(os, "splice", splice)
+            self.relay = self.make()
+            self.relay.left = len(data)
+            self.upstream.write(data)
+            self.assertEqual(self.fetch(self.client), data)
+            self.assertEqual((calls, self.owner.told.pop()), ([number], ("ended", None, False)))
 
     def test_bytes_that_came_before_it_was_armed_are_for_the_owner_to_post(self) -> None:
         self.relay.stop()

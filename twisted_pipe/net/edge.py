@@ -283,8 +283,7 @@ class EdgeSocket(Readiness):
                 return self.send_copy(fd, offset, count)
             if error.errno in _FILE_ERRORS:
                 raise DiskFailed(f"spilled bytes cannot be read: {error.strerror}") from error
-            self.send_failed(error)
-            raise
+            return self._send_failed(error)
         if sent == 0 and count:
             raise DiskFailed("spilled bytes cannot be read: the file was truncated")
         # A short count may also come from the page cache: only EAGAIN says that the socket is full.

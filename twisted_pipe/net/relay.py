@@ -19,7 +19,7 @@ A round trip of 64 bytes costs half of what it costs by the general path, bulk a
 
 from __future__ import annotations
 
-from errno import ENOBUFS
+from errno import EINVAL, ENOBUFS, ENOSYS, EPERM
 from typing import Protocol
 
 from twisted.python import log
@@ -38,6 +38,7 @@ _LARGE = 64 * 1024  # bytes of one read of bulk that cannot be spliced
 _BULK = 64 * 1024  # bytes moved in a turn that make it bulk
 _LONG = 128 * 1024  # bytes still to come that make it bulk from the start
 _BUDGET = 1024 * 1024  # bytes in a turn before the other sockets have theirs
+_NO_SPLICE = (ENOSYS, EINVAL, EPERM)  # this kernel, or who confines the process, has none for these sockets
 
 
 class RelayOwner(Protocol):
@@ -290,7 +291,10 @@ class Relay:
             return
         except OSError as error:
             pipes.give_back(pipe)
-            self._end(error)
+            if error.errno in _NO_SPLICE:
+                self._splices = False
+            else:
+                self._end(error)
             return
         if not pipe.held:
             pipes.give_back(pipe)
