@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.core.script import Calls, Later, Script, Through
 from twisted_pipe.core.disk import SpillQuota
 from twisted_pipe.core.file_use import FileUse
-from twisted_pipe.core.pipe import Pipe
+from twisted_pipe.core.pipe import Pipe, Step
 from twisted_pipe.errors import UpstreamFailed
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -89,6 +89,34 @@ class KeptTests(SynchronousTestCase):
         script.run()
         script.pipe.did_connect(b"HEAD ")
         self.assertEqual(script.run(), ["WRITE HEAD ", "SEND_FILE hello", "FINISH"])
+
+    def test_a_downstream_that_comes_before_the_end(self) -> None:
+        """Nobody takes the file any more. It would grow for as long as the stream is, beyond its limit and the quota of all."""
+        quota = SpillQuota(20)
+        script = kept(file=16, quota=quota).feed(ALPHABET[:12])
+        script.run()
+        self.assertEqual((script.file, quota.used), (ALPHABET[:12], 12))
+        script.pipe.did_connect()
+        script.room = 10
+        script.feed(ALPHABET[12:]).end().run()
+        self.assertEqual((script.pipe.disk.outstanding, quota.used, len(script.file)), (2, 12, 12))
+        script.take().run()
+        self.assertEqual((script.client, script.run()[-1], quota.used), (ALPHABET, "FINISH", 0))
+
+    def test_a_downstream_that_comes_under_a_write(self) -> None:
+        script = kept(file=16).feed(ALPHABET[:12])
+        while script.pipe.next_step(bool(script.wire), False) is Step.READ:
+            count = min(len(script.wire), 8)
+            script.pipe.read_view()[:count] = script.wire[:count]
+            script.pipe.did_read(count)
+            del script.wire[:count]
+        script.file += b"".join(script.pipe.spill_batch())
+        script.pipe.spill_begun()
+        script.pipe.did_connect()
+        self.assertTrue(script.pipe.writing_file)
+        self.assertEqual(script.pipe.next_step(False, True), Step.WAIT)
+        script.pipe.did_spill(12)
+        self.assertEqual(script.end().run(), ["READ end", "SEND_FILE " + ALPHABET[:12].decode(), "FINISH"])
 
     def test_an_upstream_that_fails(self) -> None:
         script = kept(length=9).feed(b"hello").end()

@@ -50,7 +50,7 @@ class DiskRange:
     """
     @ivar quota: shared with other pipes.
     @ivar reserved: bytes of a write that is under way (in a thread); None for none. Meanwhile the range does not start anew.
-    @ivar use: what the file is for; something else once the disk has L{refused}.
+    @ivar use: what the file is for; perhaps something else once it is L{closed} to more.
     @ivar limit: bytes that may be outstanding; 0 for none at all, or no more.
     @ivar piece: bytes of one file: an eighth of the limit, or of the quota if that is less, but at least 1 MiB; without end, if it
         keeps what was sent.
@@ -107,11 +107,15 @@ class DiskRange:
     def refused(self) -> None:
         """The disk took nothing of a write, or has no room for one: there will be none any more."""
         self.release()
+        self.closed()
+        self.took(0)  # all of it may have been taken under the write
+
+    def closed(self) -> None:
+        """Nothing is added any more, but by a write that is under way."""
         before = self._occupied
         self.limit = 0
-        self.use = self.use.without_disk
+        self.use = self.use.when_closed
         self.quota.used += self._occupied - before
-        self.took(0)  # all of it may have been taken under the write
 
     def reserve(self, count: int) -> None:
         """A write of C{count} bytes has begun; L{added} or L{release} ends it."""

@@ -19,7 +19,7 @@ class FileUse(enum.Enum):
     REPLAY = ("replay", True, True)
     #: The whole stream, however long, to be put in its place at the end.
     STORE = ("store", True, True)
-    #: What it has is all that it will ever have: it was given, or the disk takes no more of what was to be stored.
+    #: What it has is all that it will ever have: it was given, or no more comes of what was to be stored.
     HELD = ("held", False, True)
 
     def __init__(self, label: str, takes_all: bool, keeps: bool) -> None:
@@ -27,8 +27,8 @@ class FileUse(enum.Enum):
         self.keeps = keeps
 
     @property
-    def without_disk(self) -> FileUse:
-        """What it is for when the disk takes no more."""
+    def when_closed(self) -> FileUse:
+        """What it is for when no more comes to it."""
         if self is FileUse.REPLAY:
             return FileUse.SPILL  # its owner wants all or nothing: what is there is sent, and forgotten
         return FileUse.HELD if self is FileUse.STORE else self

@@ -471,6 +471,8 @@ class Pipe:
         @param head: bytes that it gets before everything else.
         """
         self.downstream = Flow.OPEN
+        if self.disk.use is FileUse.REPLAY:
+            self.disk.closed()  # nobody takes the file any more: it would only grow
         if head:
             self._put_head(head)
 

@@ -132,8 +132,9 @@ class EventPipe:
             whole (nginx C{cacheable}, C{proxy_store}), even if the downstream was lost before. What breaks off is not kept.
             It is not synced (C{fsync}): it outlives the process, but perhaps not a loss of power.
         @param on_stored: then called with the path and the length.
-        @param keep_file: everything goes to a spill file, which can be taken when L{wanted} fires (L{take_file}). It is bounded as
-            others are; what does not fit makes this a pipe like any other.
+        @param keep_file: everything goes to a spill file, which can be taken when L{wanted} fires (L{take_file}), unless there is a
+            downstream: what is delivered is not to be taken. It is bounded as others are; what does not fit makes this a pipe like
+            any other.
         @param file: the whole stream; there is no upstream then. It stays the caller's, who closes it after the end of the pipe.
         @param name: for logs and C{repr}.
         @param head: bytes that the downstream gets before everything else, past filters, C{length} and C{decoder}, and together
@@ -168,7 +169,7 @@ class EventPipe:
             length if file is None else 0,
             preread,
             spill.quota if file is None else None,  # it counts already
-            use=_file_use(store, keep_file, file),
+            use=_file_use(store, keep_file and downstream is None, file),
             held=0 if file is None else file.size,
             head=head,
             decoder=decoder,
