@@ -298,7 +298,7 @@ class Life:
                 before, self.others = self.others, rng.randint(0, max(self.quota.limit - self.on_disk, 0))
                 self.quota.used += self.others - before
                 happened = happened or self.others < before
-            if self.breaks and rng.random() < (0.1 if self.use.takes_all else 0.02):
+            if self.breaks and rng.random() < (0.1 if self.use.takes_all else 0.02) and not self.took:
                 pipe.did_break(rng.choice([DownstreamFailed("gone"), Cancelled("enough")]))
                 happened = True
             happened = happened or self.source_ended
