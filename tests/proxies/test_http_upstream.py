@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import attrs
 
 from tests.proxies.http_case import SETTINGS, HttpCase, MemoryCase, SocketCase
 from tests.proxies.http_messages import parsed, request, response
+from tests.proxies.http_wires import SocketSide
 from twisted_pipe.proxies.http_upstream import KeepaliveSettings
 from twisted_pipe.proxies.next_upstream import NextUpstream
+from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 
 GET = request()
 KEPT = KeepaliveSettings(connections=2, timeout=35, requests=3, time=100)
 TWO = ("one:80", "two:80")
+CONNECT = UpstreamConnection.connect
 
 
 class PoolRules(HttpCase):
@@ -445,6 +449,42 @@ class StaleSocketTests(StaleRules, SocketCase):
         again.close()
         self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
         self.assert_idle(0)
+
+
+class AnswersWhoeverConnectsTests(SocketCase):
+    """A server that answers whoever connects: its answer is one event with the connection."""
+
+    def answered(self, said: bytes, first: bytes, ends: bool) -> Any:
+        origins = []
+
+        def connect_and_hear(connection: UpstreamConnection) -> None:
+            CONNECT(connection)
+            sock = self.listeners["origin:80"].accept()[0]
+            sock.sendall(said)
+            if ends:
+                sock.shutdown(socket.SHUT_WR)
+            origins.append(SocketSide(self, sock))
+            self.sides += origins
+
+        self.patch(UpstreamConnection, "connect", connect_and_hear)
+        client = self.client()
+        client.says(first)
+        self.assertTrue(origins[0].gets())
+        return client
+
+    def test_its_answer_is_found(self) -> None:
+        self.start()
+        busy = response(b"busy", status="503 Service Unavailable")
+        for first in (GET, request("POST", "/", body=b"x" * 5000)):
+            for ends in (False, True):
+                client = self.answered(busy, first, ends)
+                self.assertEqual(client.gets(), busy)
+                self.upstream.close()
+
+    def test_so_is_an_end_without_one(self) -> None:
+        self.start()
+        client = self.answered(b"", GET, True)
+        self.assertEqual(parsed(client.gets()).status, "502 Bad Gateway")
 
 
 class NextServerMemoryTests(NextServerRules, MemoryCase):

@@ -146,6 +146,9 @@ class UpstreamConnection:
         self.listen()
         assert self.user is not None
         self.user.upstream_opened(self)
+        source = self.source
+        if source is not None and source.readable and self.open:
+            source.reactor.loop.post(source)  # it spoke in the event that told of the connection: none will tell again
 
     def _refused(self, why: str) -> None:
         connecting, self._connecting = self._connecting, None
