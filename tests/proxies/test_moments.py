@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxies.http_case import LIMITS, SETTINGS, SocketCase
-from tests.proxies.http_messages import request, response
+from tests.proxies.http_messages import parsed, request, response
 from twisted_pipe.proxies.moments import MOMENT, Moments
 
 
@@ -134,6 +134,26 @@ class SmallResponseTests(SocketCase):
         origin.break_off()
         self.assertEqual(client.gets(), self.answer[:-4])
         self.assertTrue(client.reset)
+        self.assertEqual(len(self.complaints()), 1)
+
+    def test_a_page_in_its_place_is_all_that_a_slow_client_gets(self) -> None:
+        """The moment is over with the response."""
+        client, origin = self.both(
+            request("POST", "/", "Transfer-Encoding: chunked") + b"1\r\nx\r\n", request_buffering=False
+        )
+        origin.says(self.answer[:-4])
+
+        def full(_: bytes) -> int:
+            raise BlockingIOError
+
+        (connection,) = self.proxy.clients
+        connection._send = full
+        client.says(b"no chunk")
+        self.advance(2 * MOMENT)
+        connection.source.writable = True
+        self.clock.loop.post(connection.source)
+        page = parsed(client.gets())
+        self.assertEqual((page.status, page.length), ("400 Bad Request", len(page.body)))
         self.assertEqual(len(self.complaints()), 1)
 
     def test_the_client_breaks_off_meanwhile(self) -> None:

@@ -330,7 +330,6 @@ class Exchange(UpstreamSide):
         if self._closed:
             return
         answering = self._answering
-        self.client.proxy.moments.end(self)
         self.error = self.error or f"client: {why}"
         if not self.header_bytes:
             self.status = CLIENT_CLOSED_REQUEST

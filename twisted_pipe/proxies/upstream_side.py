@@ -319,6 +319,9 @@ class UpstreamSide(ExchangeRecord):
             self.filtered.stop()
         if self._attempts is not None:
             self._attempts.stop()
+        if self._buffer:
+            self._buffer = b""  # nothing of it goes out any more, though its moment may not be over
+            self.client.proxy.moments.end(self)
         self._abort_upstream()
         self._release_server()
         if self.body is not None:
