@@ -58,6 +58,26 @@ class LengthRules(HttpCase):
             client.close()
         self.assert_idle(0, clients=0)
 
+    def test_one_that_comes_in_crumbs_takes_no_more_memory(self) -> None:
+        """However few bytes each of them has: that is the client's choice."""
+        self.start()
+        for whole in (
+            request("POST", "/", body=b"x" * 100),
+            request("POST", "/", "Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 100 + b"0\r\n\r\n",
+        ):
+            client = self.client()
+            for at in range(len(whole) - 1):
+                client.says(whole[at : at + 1])
+            (connection,) = self.proxy.clients
+            body = connection._exchange.body
+            self.assertLessEqual(len(body._parts) + len(body._bodies), 64)
+            client.says(whole[-1:])
+            origin = self.origin()
+            self.assertEqual(origin.gets(), request("POST", "/", body=b"x" * 100))
+            origin.says(response(b"hi", "Connection: close"))
+            client.gets()
+            client.close()
+
     def test_a_large_one_waits_on_disk(self) -> None:
         body = os.urandom(100_000)
         self.start()

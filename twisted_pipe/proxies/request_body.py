@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["RequestBody"]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CRUMB = 4096  # bytes of a body in memory: smaller pieces are joined
 
 
 class RequestBody:
@@ -123,7 +124,7 @@ class RequestBody:
         if len(data) > left:
             self._exchange.client.pending = data[left:]
             data = data[:left]
-        self._parts.append(data)
+        _keep(self._parts, data)
         self._size += len(data)
         if len(data) == left:
             self._complete()
@@ -148,15 +149,14 @@ class RequestBody:
                 return
             body = bytes(view[:count])
         self._size += count
+        _keep(self._bodies, body)
         if decoder.finished:
             if decoder.surplus:
                 self._exchange.client.pending = data[-decoder.surplus :]
-            self._bodies.append(body)
             self._parts = self._bodies
             self._complete()
             return
-        self._bodies.append(body)
-        self._parts.append(data)
+        _keep(self._parts, data)
         if self._size > self._settings.request_body_buffer_size:
             self._begin_pipe(b"")
 
@@ -327,6 +327,14 @@ class RequestBody:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _keep(parts: list[bytes], data: bytes) -> None:
+    """Append C{data}. In how many pieces a body comes is the client's choice, and each costs more memory than a byte."""
+    if parts and len(parts[-1]) + len(data) <= _CRUMB:
+        parts[-1] += data
+    else:
+        parts.append(data)
 
 
 def _request_limits(settings: HttpSettings, body_timeout: float) -> PipeLimits:
