@@ -479,7 +479,7 @@ class HealthRules(AttemptCase):
         self.assert_status(client, 500)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertEqual([peer.failed for peer in self.group.peers], [0, 0])
-        self.assert_idle(0)
+        self.assert_idle(0, clients=0)
 
 
 class QueueRules(AttemptCase):

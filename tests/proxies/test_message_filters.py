@@ -886,13 +886,14 @@ class FailureRules(HttpCase):
 
     def assert_mistaken(self, client: Any) -> None:
         self.settle()
-        self.assertEqual(client.gets(), b"")
-        self.assertTrue(client.reset or client.ended)
+        page = parsed(client.gets())
+        self.assertEqual((page.status, page.length), ("500 Internal Server Error", len(page.body)))
+        self.assertTrue(client.ended)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(len(self.proxy.clients), 0)
         self.assertEqual(len(self.journal.lines), 1)
 
-    def test_a_mistake_of_ours_ends_the_connection(self) -> None:
+    def test_a_mistake_of_ours_is_500_and_ends_the_connection(self) -> None:
         self.assert_mistaken(self.mistaken(None))
 
     def test_so_behind_a_filter_that_has_waited(self) -> None:

@@ -6,8 +6,6 @@ import os
 from typing import Any
 
 import attrs
-from twisted.internet.error import ConnectionLost
-from twisted.python import log
 
 from tests.proxies.http_case import LIMITS, SETTINGS, SIZE, HttpCase, MemoryCase, SocketCase, template
 from tests.proxies.http_messages import chunks, parsed, request, response, unchunked
@@ -605,7 +603,7 @@ class TruncatedRules(HttpCase):
 
 
 class MistakeRules(HttpCase):
-    """A balancer that raises ends the connection of who asks, whatever asks for the server."""
+    """A balancer that raises is 500 for who asks, whatever asks for the server; and the last response of its connection."""
 
     def mistaken(self, **changes: Any) -> Any:
         self.start(**changes)
@@ -615,35 +613,39 @@ class MistakeRules(HttpCase):
     def assert_mistaken(self, client: Any, requests: int = 1) -> None:
         """After so many requests."""
         self.settle()
-        client.gets()
-        self.assertTrue(client.reset or client.ended)
+        got = client.gets()
+        page = parsed(got[got.rindex(b"HTTP/1.1 ") :])
+        self.assertEqual((page.status, page.length), ("500 Internal Server Error", len(page.body)))
+        self.assertTrue(client.ended)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(len(self.journal.lines), requests)
+        self.assertRegex(self.journal.lines[-1], ' HTTP/1.1" 500 .* (could not be|no other server could be) ')
+        client.close()
         self.assert_idle(0, clients=0)
 
     def test_without_a_body(self) -> None:
         client = self.mistaken()
-        self.say(client, request())
+        client.says(request())
         self.assert_mistaken(client)
 
     def test_behind_a_body_of_any_size(self) -> None:
         client = self.mistaken()
         for count, size in enumerate(SIZES, 1):
-            self.say(client, request("POST", "/", body=bytes(size)))
+            client.says(request("POST", "/", body=bytes(size)))
             self.assert_mistaken(client, count)
             client = self.client()
         client.close()
 
     def test_before_one_that_is_streamed(self) -> None:
         client = self.mistaken(request_buffering=False)
-        self.say(client, request("POST", "/", body=bytes(5000)))
+        client.says(request("POST", "/", body=bytes(5000)))
         self.assert_mistaken(client)
 
     def test_behind_one_that_comes_in_pieces(self) -> None:
         client = self.mistaken()
         post = request("POST", "/", body=bytes(5000))
         for at in range(0, len(post), 1000):
-            self.say(client, post[at : at + 1000])
+            client.says(post[at : at + 1000])
         self.assert_mistaken(client)
 
     def test_when_another_request_was_answered_before(self) -> None:
@@ -668,9 +670,6 @@ class MistakeRules(HttpCase):
         self.group.pick = lambda *_: 1 // 0
         origin.says(response(b"busy", status="503 Service Unavailable"))
         self.assert_mistaken(client)
-
-    def say(self, client: Any, data: bytes) -> None:
-        client.says(data)
 
 
 class LengthMemoryTests(LengthRules, MemoryCase):
@@ -830,14 +829,7 @@ class TruncatedSocketTests(TruncatedRules, SocketCase):
 
 
 class MistakeMemoryTests(MistakeRules, MemoryCase):
-    def say(self, client: Any, data: bytes) -> None:
-        """What a protocol raises is its reactor's business, which ends the connection."""
-        try:
-            client.says(data)
-        except ZeroDivisionError:
-            log.err()
-            client.lose(ConnectionLost())
-            client.reset = True
+    pass
 
 
 class MistakeSocketTests(MistakeRules, SocketCase):

@@ -496,15 +496,81 @@ class OptionRules(HttpCase):
 
 
 class MistakeRules(HttpCase):
-    """What raises where nobody is to blame ends the connection, and the server has its place back."""
+    """What raises where nobody is to blame is 500 if the client has nothing yet, else an end; the server has its place back."""
 
     def assert_mistaken(self, client: Any) -> None:
-        self.settle()
-        self.assertEqual(client.gets(), b"")
-        self.assertTrue(client.reset or client.ended)
+        page = parsed(client.gets())
+        self.assertEqual((page.status, page.length), ("500 Internal Server Error", len(page.body)))
+        self.assertTrue(client.ended)
+        self.assertRegex(self.journal.lines[0], '" 500 .* the response could not be passed on$')
+        self.assert_over(client)
+
+    def assert_over(self, client: Any) -> None:
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(len(self.journal.lines), 1)
+        client.close()
+        self.upstream.close()
         self.assert_idle(0, clients=0)
+
+    def forgetful(self) -> tuple[Any, Any]:
+        """The group's balancer raises when it is told that a request is over."""
+        client, origin = self.both()
+        release = self.upstream.release
+
+        def raises(peer: Any) -> None:
+            release(peer)
+            raise ZeroDivisionError
+
+        self.upstream.release = raises  # type: ignore[method-assign]
+        return client, origin
+
+    def check_let_go(self, answer: bytes) -> None:
+        client, origin = self.forgetful()
+        origin.says(answer)
+        self.assert_mistaken(client)
+
+    def test_when_a_server_is_let_go(self) -> None:
+        self.check_let_go(response(b"hi"))
+
+    def test_when_it_is_let_go_without_a_body(self) -> None:
+        self.check_let_go(response(b"", length=False, status="204 No Content"))
+
+    def test_when_it_is_let_go_with_all_chunks(self) -> None:
+        self.check_let_go(opened(CHUNKED) + chunks(b"hi"))
+
+    def check_let_go_later(self, first: bytes, rest: bytes) -> None:
+        client, origin = self.forgetful()
+        origin.says(first)
+        self.assertTrue(client.gets())
+        origin.says(rest)
+        client.gets()
+        self.advance(1)  # until the client's kernel has everything
+        client.gets()
+        self.assertTrue(client.reset or client.ended)
+        self.assertRegex(self.journal.lines[0], '" 200 .* the response could not be (passed on|ended)$')
+        self.assert_over(client)
+
+    def test_when_it_is_let_go_behind_chunks(self) -> None:
+        self.check_let_go_later(opened(CHUNKED) + b"2\r\nhi\r\n", b"0\r\n\r\n")
+
+    def test_when_it_is_let_go_behind_a_length(self) -> None:
+        answer = response(bytes(20_000))
+        self.check_let_go_later(answer[:-1], answer[-1:])
+
+    def test_when_its_end_is_written_to_the_log(self) -> None:
+        client, origin = self.both()
+
+        def full(_: Any) -> None:
+            raise ZeroDivisionError
+
+        self.proxy.log = full  # type: ignore[method-assign]
+        origin.says(opened(CHUNKED) + b"2\r\nhi\r\n")
+        origin.says(b"0\r\n\r\n")
+        client.gets()
+        self.assertTrue(client.reset or client.ended)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.proxy.clients), 0)
+        self.upstream.close()
 
     def test_when_a_body_is_begun(self) -> None:
         client, origin = self.both()
@@ -525,7 +591,11 @@ class MistakeRules(HttpCase):
         client, origin = self.both(response_headers=changes)
         self.patch(exchange, "change_response", lambda *_: 1 // 0)
         origin.says(response(b"", length=False, status="204 No Content"))
-        self.assert_mistaken(client)
+        self.settle()
+        client.gets()
+        self.assertTrue(client.reset or client.ended)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(len(self.proxy.clients), 0)
 
 
 class Upper(PipeFilter):

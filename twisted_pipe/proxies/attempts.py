@@ -146,7 +146,7 @@ class Attempts:
 
     def _mistaken(self, failure: Failure) -> None:
         """What a Deferred calls is nobody else's to look after."""
-        self._exchange.client.mistaken("the request could not be sent", failure)
+        self._exchange.mistaken("the request could not be sent", failure)
 
     def stop(self) -> None:
         """Nobody waits for an answer any more."""

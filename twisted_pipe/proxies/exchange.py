@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from twisted_pipe.errors import PipeError, Side
 from twisted_pipe.http.head import Framing, RequestHead, ResponseHead
 from twisted_pipe.http.status import CLIENT_CLOSED_REQUEST
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from twisted_pipe.proxies.http_client import HttpClient
 
 __all__ = ["Exchange"]
+
+_log = Logger()
 
 _NO_BODY, _BY_LENGTH = Framing.NONE, Framing.LENGTH
 
@@ -145,7 +150,10 @@ class Exchange(UpstreamSide):
     def body_received(self, data: bytes) -> None:
         """More of the body that is kept in memory; C{b""} for the client's end."""
         assert self.body is not None
-        self.body.received(data)
+        try:
+            self.body.received(data)
+        except Exception:
+            self.mistaken("the request's body could not be taken in")
 
     def body_ready(self) -> None:
         """The body is here, or as much as has to be before a server is asked."""
@@ -154,7 +162,7 @@ class Exchange(UpstreamSide):
         try:
             self._ask(self.client.proxy.clock.seconds())
         except Exception:
-            self.client.mistaken("the request could not be sent")
+            self.mistaken("the request could not be sent")
 
     def body_timed_out(self) -> None:
         """The client is too slow with its body."""
@@ -204,14 +212,7 @@ class Exchange(UpstreamSide):
         self.send_page(page)
 
     def _answer(self, response: ResponseHead, body: bytes | memoryview) -> None:
-        """Pass the response on. A mistake of ours is the end of the connection, as behind message filters."""
-        try:
-            self._find_answer(response, body)
-        except Exception:
-            self.client.mistaken("the response could not be passed on")
-
-    def _find_answer(self, response: ResponseHead, body: bytes | memoryview) -> None:
-        """It is passed on, unless it is replaced, or filters have a say in it."""
+        """The response is passed on, unless it is replaced, or filters have a say in it."""
         settings = self.settings
         if settings.intercept_errors and response.status in settings.error_pages:
             self.replace_response(error_answer(response.status, self))
@@ -303,17 +304,47 @@ class Exchange(UpstreamSide):
         """A response that was being passed on broke off."""
         self.broke_off(error.describe("upstream", "client"), error.side)
 
-    def broke_off(self, why: str, side: Side, broken: bool = True) -> None:
+    def broke_off(self, why: str, side: Side, broken: bool = True, told: bool = False) -> None:
         """
         What was being passed on did.
 
         @param side: whose fault it is.
         @param broken: whether the client has to notice that.
+        @param told: whether the log says so already.
         """
-        self.complain(why, side)
+        if not told:
+            self.complain(why, side)
         self.error = self.error or why
         self._drop_upstream()
         self._finish(broken, self.client.proxy.clock.seconds())
+
+    def mistaken(self, why: str, failure: Failure | None = None) -> None:
+        """
+        A mistake of ours, or of a plugin's, for which neither side is to be blamed: the one place where they end. It is logged with
+        its traceback. The client gets a page of 500 if it has got nothing yet, else an unclean end; no other request can follow.
+
+        Whoever is called by the loop for a connection, by a Deferred or by a delayed call brings here what is raised: they would
+        end the wrong connection, or none.
+
+        @param failure: default the exception that is being handled.
+        """
+        client = self.client
+        failure = failure or Failure()
+        _log.failure("{client}: {why}", failure, client=client.name, why=why)
+        client.keep = False
+        try:
+            if self._closed:
+                client.socket_lost(failure)
+            elif self.header_bytes:
+                answering, self._answering = self._answering, None
+                if answering is not None:
+                    answering.stop()
+                self.broke_off(why, Side.CALLER, told=True)
+            else:
+                self.refuse(500, why, Side.CALLER, told=True)
+        except Exception:
+            _log.failure("{client}: nor could the client be told of that", client=client.name)
+            client.socket_lost(failure)
 
     def complain(self, why: str, side: Side = Side.UPSTREAM) -> None:
         """

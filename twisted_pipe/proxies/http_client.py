@@ -11,12 +11,10 @@ from __future__ import annotations
 import enum
 import os
 import socket
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import ISSLTransport
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pipe.errors import Side, TimedOut
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from twisted_pipe.proxies.http import HttpProxy
 
 __all__ = ["ClientState", "HttpClient"]
-
-_log = Logger()
 
 RECEIVE = 16 * 1024  # bytes of one read: a request's head, and often its body
 _RECEIVE_BODY = 64 * 1024  # likewise, of a body that is kept in memory
@@ -308,17 +304,6 @@ class HttpClient:
         """The connection broke off, or somebody else closed it."""
         self._lost(reason.getErrorMessage())
 
-    def mistaken(self, why: str, failure: Failure | None = None) -> None:
-        """
-        A mistake of ours is logged, and ends the connection. The loop does that with what handlers raise, but nobody with what is
-        raised in Deferreds and delayed calls.
-
-        @param failure: default the exception that is being handled.
-        """
-        failure = failure or Failure()
-        _log.failure("{client}: {why}", failure, client=self.name, why=why)
-        self.socket_lost(failure)
-
     def _lost(self, why: str) -> None:
         exchange = self._exchange
         if exchange is not None:
@@ -358,6 +343,7 @@ class HttpClient:
     def _go_on(self, now: float) -> None:
         """Begin the requests that have come, one after the other. Those answered by ourselves end before this does."""
         self._going = True
+        exchange = None
         try:
             while self.pending and (self.state is _HEAD or self.state is _IDLE):
                 data = self.pending
@@ -374,6 +360,8 @@ class HttpClient:
                 exchange.begin(data[head.size :])
         except BadMessage as error:
             self._refuse(error, now)
+        except Exception:
+            (exchange or self._unread(now)).mistaken("the request could not be handled")
         finally:
             self._going = False
 
@@ -388,7 +376,7 @@ class HttpClient:
 
     def _read_body(self) -> None:
         if self.state is _BODY:
-            self._guarded(self.socket_ready)
+            self.socket_ready()
 
     def stop_waiting(self) -> None:
         """It has the body."""
@@ -398,11 +386,15 @@ class HttpClient:
     def _refuse(self, error: BadMessage, now: float) -> None:
         """What came is no request that could be answered otherwise."""
         self.broken_line = self.pending.lstrip(b"\r\n").split(b"\n", 1)[0].rstrip(b"\r")[:_SHOWN]
+        self._unread(now).refuse(error.status, f"client: {error.why}", Side.DOWNSTREAM)
+
+    def _unread(self, now: float) -> Exchange:
+        """The exchange of a request that cannot be read."""
         self.requests += 1
         self.keep = False
         exchange = self._exchange = Exchange(self, None, now)
         self.state = _BUSY
-        exchange.refuse(error.status, f"client: {error.why}", Side.DOWNSTREAM)
+        return exchange
 
     def _ended(self) -> None:
         """The client sends nothing more, and nothing of it is being answered."""
@@ -508,6 +500,7 @@ class HttpClient:
         pipe = EventPipe(None, self.transport, (), limits, clock=self.proxy.clock, head=rest, length=0, keep_open=True)
         self._flushing = pipe
         pipe.done.addCallback(self._flushed, sent)
+        pipe.done.addErrback(partial(self._exchange.mistaken, "the response could not be ended"))
 
     def _flushed(self, outcome: PipeOutcome, sent: int) -> None:
         self._flushing = None
@@ -561,18 +554,9 @@ class HttpClient:
                 # not from within the exchange that is just ending, nor without end in one turn
                 self.proxy.clock.callLater(0, self._read_on)
 
-    def _guarded(self, read: Callable[[], object]) -> None:
-        """Call C{read}; for delayed calls."""
-        try:
-            read()
-        except Exception:
-            self.mistaken("what it has sent could not be handled")
-
     def _read_on(self) -> None:
-        if self.state is _IDLE:
-            self._guarded(self._read_next)
-
-    def _read_next(self) -> None:
+        if self.state is not _IDLE:
+            return
         if self.pending:
             self._go_on(self.proxy.clock.seconds())
         if self.wire.readable and self.state in (_IDLE, _HEAD, _BODY):

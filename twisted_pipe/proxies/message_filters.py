@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from twisted.python.failure import Failure
+
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.filters.messages.run import MessageRun
 from twisted_pipe.http.filtered_head import body_length, filtered_head, shown_fields
@@ -54,11 +56,8 @@ class FilteredMessages:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        client = exchange.client
-        # a mistake of ours is the end of the connection, as one that the loop meets
-        self._run = MessageRun(
-            exchange.settings.message_filters, client.proxy.clock, self._bypassed, client.socket_lost
-        )
+        clock = exchange.client.proxy.clock
+        self._run = MessageRun(exchange.settings.message_filters, clock, self._bypassed, self._mistaken)
         self._message: RequestMessage = self._request_message()
         self._lines = self._message.headers.lines  # those that the exchange has
         self._held = False  # the server's connection
@@ -219,6 +218,9 @@ class FilteredMessages:
         if self._held and connection is not None and connection.open:
             connection.listen()
         self._held = False
+
+    def _mistaken(self, failure: Failure) -> None:
+        self._exchange.mistaken("what follows message filters has failed", failure)
 
     def _bypassed(self, failure: FilterFailed) -> None:
         self._exchange.complain(f"bypassed: {failure.describe()}")

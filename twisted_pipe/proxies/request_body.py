@@ -11,6 +11,7 @@ If the request may be sent more than once, a larger body goes to a file as a who
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -215,9 +216,10 @@ class RequestBody:
         )
         if client.source is None:
             client.wire.feed(pipe)
-        pipe.received.addCallback(self._all_received)
-        pipe.wanted.addCallback(self._ask)
-        pipe.done.addCallback(self._pipe_done)
+        mistaken = partial(exchange.mistaken, "the request's body could not be passed on")
+        pipe.received.addCallback(self._all_received).addErrback(mistaken)
+        pipe.wanted.addCallback(self._ask).addErrback(mistaken)
+        pipe.done.addCallback(self._pipe_done).addErrback(mistaken)
         if not settings.request_buffering:
             self._ask()
 
@@ -266,7 +268,8 @@ class RequestBody:
             keep_open=True,
             name=f"{self._exchange.client.name} (request)",
         )
-        self._sending.done.addCallback(self._sending_done)
+        mistaken = partial(self._exchange.mistaken, "the request's body could not be sent")
+        self._sending.done.addCallback(self._sending_done).addErrback(mistaken)
 
     def rewind(self) -> None:
         """It is going to be sent once more, or to be begun: it is L{replayable}."""

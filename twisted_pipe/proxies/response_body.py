@@ -8,6 +8,7 @@ everything is in. A body that breaks off never ends cleanly toward the client.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -171,9 +172,11 @@ class ResponseBody:
         exchange = self._exchange
         self._connection.listen()
         if not relay.left:
-            self._mover = None
-            exchange.response_received(clean=True)
-            exchange.response_delivered()
+            try:
+                exchange.response_received(clean=True)
+                exchange.response_delivered()
+            except Exception:
+                exchange.mistaken("the response could not be ended")
             return
         why = f"ended {relay.left} bytes before its announced length"
         self._fail(UpstreamFailed(why if error is None else error.strerror or str(error)))
@@ -227,8 +230,9 @@ class ResponseBody:
         elif connection.source is None:
             connection.wire.feed(pipe)
         exchange.upstream_bytes_received -= len(body)  # the pipe counts them, too
-        pipe.received.addCallback(self._received, pipe)
-        pipe.done.addCallback(self._done, pipe)
+        mistaken = partial(exchange.mistaken, "the response could not be passed on")
+        pipe.received.addCallback(self._received, pipe).addErrback(mistaken)
+        pipe.done.addCallback(self._done, pipe).addErrback(mistaken)
 
     def _received(self, _: None, pipe: EventPipe) -> None:
         """Nothing more is read from the server."""

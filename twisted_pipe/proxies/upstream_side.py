@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from twisted_pipe.errors import PipeError, Side, TimedOut
 from twisted_pipe.http.head import BadMessage, Framing, ResponseHead, parse_response
@@ -28,8 +28,6 @@ from twisted_pipe.proxies.upstream_connection import UpstreamConnection
 from twisted_pipe.upstream.peer import Peer
 
 __all__ = ["UpstreamSide"]
-
-_log = Logger()
 
 _MOST_INTERIM = 16  # responses before the response: more is an upstream gone mad
 _NO_BODY, _BY_LENGTH = Framing.NONE, Framing.LENGTH
@@ -68,6 +66,10 @@ class UpstreamSide(ExchangeRecord):
 
     def refuse(self, status: int, why: str, side: Side = Side.UPSTREAM, told: bool = False) -> None:
         """Answer by an error."""
+        raise NotImplementedError
+
+    def mistaken(self, why: str, failure: Failure | None = None) -> None:
+        """A mistake of ours is logged, and ends the exchange."""
         raise NotImplementedError
 
     def complain(self, why: str, side: Side = Side.UPSTREAM) -> None:
@@ -132,7 +134,10 @@ class UpstreamSide(ExchangeRecord):
     def upstream_opened(self, connection: UpstreamConnection) -> None:
         """UpstreamUser: it stands."""
         self.connected = self.client.proxy.clock.seconds()
-        self._send(connection)
+        try:
+            self._send(connection)
+        except Exception:
+            self.mistaken("the request could not be sent")
 
     def upstream_refused(self, connection: UpstreamConnection, why: str) -> None:
         """UpstreamUser: it could not be made. Nothing was sent, so another server may be asked."""
@@ -140,12 +145,7 @@ class UpstreamSide(ExchangeRecord):
 
     def _send(self, connection: UpstreamConnection) -> None:
         """The request's head, and its body if that is in memory; a larger one follows by its pipe."""
-        try:
-            head = request_head(self, self._route, connection.server)
-        except Exception:  # a mistake of ours, for which no server is to be blamed
-            _log.failure("{client}: the request could not be written", client=self.client.name)
-            self.refuse(500, "the request could not be written", Side.CALLER, told=True)
-            return
+        head = request_head(self, self._route, connection.server)
         body = self.body
         if body is not None and body.pipe is not None:
             if connection.spoke_first:
@@ -161,24 +161,17 @@ class UpstreamSide(ExchangeRecord):
     def upstream_received(self, data: bytes | memoryview, now: float) -> None:
         """UpstreamUser: bytes of the response's head, and perhaps of its body."""
         if not data:
-            connection = self.connection_up
-            assert connection is not None
-            if self.response is not None:
-                connection.source.readable = True  # who passes it on has to find its end, too
-                self.moment_is_over()
-                return
-            connection.close()
-            self.upstream_lost("closed the connection" if not self._buffer else "closed the connection in its head")
+            self._upstream_ended()
             return
         self.upstream_bytes_received += len(data)
-        if self._buffer:
-            data = self._buffer + data
-            if self.response is not None:
-                self._rest_received(data, now)
-                return
-        # a head is looked for in the first part only of what is much, and has not been copied
-        text = data if type(data) is bytes else bytes(data[: self.settings.header_buffer_size + 1])
         try:
+            if self._buffer:
+                data = self._buffer + data
+                if self.response is not None:
+                    self._rest_received(data, now)
+                    return
+            # a head is looked for in the first part only of what is much, and has not been copied
+            text = data if type(data) is bytes else bytes(data[: self.settings.header_buffer_size + 1])
             response = parse_response(text, self.head.method, self.settings.head_limits)
             while response is not None and response.status < 200:
                 if response.status == 101:
@@ -189,27 +182,38 @@ class UpstreamSide(ExchangeRecord):
                 if self._closed:
                     return
                 response = parse_response(text, self.head.method, self.settings.head_limits) if text else None
+            if response is None:
+                self._buffer = bytes(data)
+                self._progress = now
+                return
+            self._buffer = b""
+            self.answered = now
+            self.response = response
+            self.status = response.status
+            if response.status >= 400 and response.status in self.settings.next_upstream.statuses:
+                if self._asks_another(response, len(data), now):
+                    return
+            elif self._peer is not None and self._peer.suspect:
+                self._upstream.group.succeeded(self._peer)
+            if response.framing is _BY_LENGTH and response.length <= _SMALL and self._is_awaited(response, data, now):
+                self._buffer = bytes(data)
+            else:
+                self._pass_on(response, data, now)
         except BadMessage as error:
             self._abort_upstream()
             self._attempt_failed(Setback.INVALID_HEADER, f"its response is wrong: {error.why}")
+        except Exception:
+            self.mistaken("the response could not be passed on")
+
+    def _upstream_ended(self) -> None:
+        connection = self.connection_up
+        assert connection is not None
+        if self.response is not None:
+            connection.source.readable = True  # who passes it on has to find its end, too
+            self.moment_is_over()
             return
-        if response is None:
-            self._buffer = bytes(data)
-            self._progress = now
-            return
-        self._buffer = b""
-        self.answered = now
-        self.response = response
-        self.status = response.status
-        if response.status >= 400 and response.status in self.settings.next_upstream.statuses:
-            if self._asks_another(response, len(data), now):
-                return
-        elif self._peer is not None and self._peer.suspect:
-            self._upstream.group.succeeded(self._peer)
-        if response.framing is _BY_LENGTH and response.length <= _SMALL and self._is_awaited(response, data, now):
-            self._buffer = bytes(data)
-        else:
-            self._pass_on(response, data, now)
+        connection.close()
+        self.upstream_lost("closed the connection" if not self._buffer else "closed the connection in its head")
 
     def _pass_interim(self, response: ResponseHead, rest: bytes) -> None:
         """
@@ -258,7 +262,10 @@ class UpstreamSide(ExchangeRecord):
         if response is not None and data and not self._closed:
             self.client.proxy.moments.end(self)
             self._buffer = b""
-            self._answer(response, data[response.size :])
+            try:
+                self._answer(response, data[response.size :])
+            except Exception:
+                self.mistaken("the response could not be passed on")
 
     # the end of an attempt
 
@@ -347,7 +354,10 @@ class UpstreamSide(ExchangeRecord):
         """Its connection was closed while it was idle, or useless, and nobody had noticed: no fault of the server's."""
         assert self._peer is not None
         self.note_attempt()
-        self.ask(self._peer, self.client.proxy.clock.seconds(), fresh=True)
+        try:
+            self.ask(self._peer, self.client.proxy.clock.seconds(), fresh=True)
+        except Exception:
+            self.mistaken("the server could not be asked afresh")
 
     @property
     def _pondered(self) -> bool:
@@ -379,7 +389,7 @@ class UpstreamSide(ExchangeRecord):
         try:
             self._more_attempts(self.began).failed(peer, setback, why, sent, own_fault)
         except Exception:
-            self.client.mistaken("no other server could be asked")
+            self.mistaken("no other server could be asked")
 
     def _asks_another(self, response: ResponseHead, came: int, now: float) -> bool:
         """
@@ -390,11 +400,7 @@ class UpstreamSide(ExchangeRecord):
         peer = self._peer
         assert peer is not None
         setback = self.settings.next_upstream.statuses[response.status]
-        try:
-            other = self._more_attempts(now).instead(peer, setback)
-        except Exception:
-            self.client.mistaken("no other server could be asked")
-            return True
+        other = self._more_attempts(now).instead(peer, setback)
         if other is None:
             return False
         if response.framing in (_NO_BODY, _BY_LENGTH) and came == response.size + response.length:

@@ -60,8 +60,8 @@ class MessageRun:
         """
         @param clock: an C{IReactorTime}.
         @param bypassed: told of a failure that changes nothing.
-        @param mistaken: told of what C{done} raises, which is logged: a Deferred whose callback it is would keep it to itself.
-            None to have it raised.
+        @param mistaken: told of what C{done} raises: a Deferred whose callback it is would keep it to itself. None to have it
+            raised.
         """
         self._filters = filters
         self._clock = clock
@@ -255,9 +255,7 @@ class MessageRun:
         except Exception:
             if self._mistaken is None:
                 raise
-            failure = Failure()
-            _log.failure("what follows message filters", failure)
-            self._mistaken(failure)
+            self._mistaken(Failure())
 
 
 @attrs.frozen
