@@ -148,7 +148,7 @@ class SmallResponseTests(SocketCase):
 
         (connection,) = self.proxy.clients
         connection._send = full
-        client.says(b"no chunk")
+        client.says(b"no chunk\r\n")
         self.advance(2 * MOMENT)
         connection.source.writable = True
         self.clock.loop.post(connection.source)
