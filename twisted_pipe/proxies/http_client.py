@@ -23,7 +23,7 @@ from twisted_pipe.http.head import BadMessage, RequestHead, parse_request
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, close_when_sent, half_close
 from twisted_pipe.net.driver import EventPipe
-from twisted_pipe.net.edge import MOST_CALLS
+from twisted_pipe.net.edge import MOST_CALLS, WOULD_BLOCK
 from twisted_pipe.net.outcome import PipeOutcome
 from twisted_pipe.net.wire import TransportWire
 from twisted_pipe.preface.proxy_header import Version
@@ -43,6 +43,9 @@ _RECEIVE_BODY = 64 * 1024  # likewise, of a body that is kept in memory
 _JOINED = 16 * 1024  # of a response up to which its body is copied behind its head
 _LONGEST_LINGERING = 30.0  # seconds
 _SHOWN = 200  # bytes of a line that could not be understood, for the log
+
+#: What is read off the hot path; it is copied at once.
+_buffer = memoryview(bytearray(_RECEIVE_BODY))
 
 
 class ClientState(enum.Enum):
@@ -267,21 +270,14 @@ class HttpClient:
             if calls > MOST_CALLS:  # the others have their turn
                 source.transport.reactor.loop.post(source)
                 return
-            most = _RECEIVE_BODY if self.state is _BODY else RECEIVE
             try:
-                data = self._recv(most)
-            except BlockingIOError:
-                source.readable = False
-                return
+                count = source.recv_into(_buffer if self.state is _BODY else _buffer[:RECEIVE])
             except OSError as error:
-                source.readable = False
                 self._lost(error.strerror or str(error))
                 return
-            source.did_read(most, len(data))
-            if not data and source.failed is not None:
-                self._lost(source.failed.strerror or str(source.failed))
+            if count == WOULD_BLOCK:
                 return
-            self._received(data, self.proxy.clock.seconds())
+            self._received(bytes(_buffer[:count]), self.proxy.clock.seconds())
         if source.pending_eof and self.state is _BUSY:
             # the end alone is no more than a client that has nothing to add
             problem = source.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

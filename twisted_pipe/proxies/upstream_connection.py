@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.closing import abort, lose
-from twisted_pipe.net.edge import MOST_CALLS, edge_of
+from twisted_pipe.net.edge import MOST_CALLS, WOULD_BLOCK, edge_of
 from twisted_pipe.proxies.connecting import Connecting, Wire
 from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.upstream.peer import Peer
@@ -245,17 +245,11 @@ class UpstreamConnection:
                 source.reactor.loop.post(source)
                 return
             try:
-                count = self._recv_into(_buffer)
-            except BlockingIOError:
-                source.readable = False
-                return
+                count = source.recv_into(_buffer)
             except OSError as error:
-                source.readable = False
                 self._broke(error.strerror or str(error))
                 return
-            source.did_read(RECEIVE, count)
-            if not count and source.failed is not None:
-                self._broke(source.failed.strerror or str(source.failed))
+            if count == WOULD_BLOCK:
                 return
             self._received(_buffer[:count] if count > _SMALL else bytes(_buffer[:count]))
 
