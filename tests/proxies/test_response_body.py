@@ -512,9 +512,9 @@ class MistakeRules(HttpCase):
         self.upstream.close()
         self.assert_idle(0, clients=0)
 
-    def forgetful(self) -> tuple[Any, Any]:
+    def forgetful(self, first: bytes = request()) -> tuple[Any, Any]:
         """The group's balancer raises when it is told that a request is over."""
-        client, origin = self.both()
+        client, origin = self.both(first)
         release = self.upstream.release
 
         def raises(peer: Any) -> None:
@@ -556,6 +556,13 @@ class MistakeRules(HttpCase):
     def test_when_it_is_let_go_behind_a_length(self) -> None:
         answer = response(bytes(20_000))
         self.check_let_go_later(answer[:-1], answer[-1:])
+
+    def test_when_it_is_let_go_for_a_client_that_is_gone(self) -> None:
+        client, _origin = self.forgetful(request("PUT", "/", body=bytes(50_000)))
+        client.break_off()
+        self.assertEqual(self.spill.fds, [])
+        self.assertIn('" 499 ', self.journal.lines[0])
+        self.assert_over(client)
 
     def test_when_its_end_is_written_to_the_log(self) -> None:
         client, origin = self.both()

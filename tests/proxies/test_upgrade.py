@@ -98,6 +98,23 @@ class UpgradeRules(HttpCase):
         self.assert_ended(self.counts(18, 18))
         self.assertEqual(self.complaints(), [])
 
+    def test_a_balancer_that_raises_when_it_ends(self) -> None:
+        """Is logged, and keeps nobody waiting."""
+        client, origin = self.changed()
+        release = self.upstream.release
+
+        def raises(peer: Any) -> None:
+            release(peer)
+            raise ZeroDivisionError
+
+        self.upstream.release = raises  # type: ignore[method-assign]
+        origin.close()
+        client.close()
+        self.settle()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(list(self.proxy.clients), [])
+        self.assertEqual(len(self.journal.lines), 1)
+
     def test_what_comes_behind_either_head_is_first(self) -> None:
         client, origin = self.asked(ASKED + b"early")
         origin.says(CHANGED + b"frame")

@@ -331,10 +331,11 @@ class Exchange(UpstreamSide):
         client = self.client
         failure = failure or Failure()
         _log.failure("{client}: {why}", failure, client=client.name, why=why)
+        self.error = self.error or why
         client.keep = False
         try:
             if self._closed:
-                client.socket_lost(failure)
+                client.fail(self, failure)
             elif self.header_bytes:
                 answering, self._answering = self._answering, None
                 if answering is not None:
@@ -366,12 +367,15 @@ class Exchange(UpstreamSide):
             self.status = CLIENT_CLOSED_REQUEST
         self.complain(f"client: {why}", Side.DOWNSTREAM)
         self._closed = True
-        if answering is not None:
-            answering.stop()
-        elif self.settings.ignore_client_abort and not self._pondered:
-            self._leave_response_alone()
-        self._drop_upstream()
         self.ended = self.client.proxy.clock.seconds()
+        try:
+            if answering is not None:
+                answering.stop()
+            elif self.settings.ignore_client_abort and not self._pondered:
+                self._leave_response_alone()
+            self._drop_upstream()
+        except Exception:
+            self.mistaken("what was asked could not be given up")
         self.client.finished(unread=True, broken=True, now=self.ended)
 
     def _leave_response_alone(self) -> None:
@@ -409,14 +413,14 @@ class Exchange(UpstreamSide):
             return
         self._closed = True
         self.ended = now
-        if self._peer is not None:
-            self._release_server()
         body = self.body
         if body is None:
             unread = self.head is None or (self.head.framing is not _NO_BODY and self.head.has_body)
         else:
             unread = not body.whole
             body.stop()
+        if self._peer is not None:
+            self._release_server()
         self.client.finished(unread, broken, now)
 
     # Watched, by the client's connection

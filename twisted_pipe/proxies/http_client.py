@@ -558,6 +558,12 @@ class HttpClient:
         if self.wire.readable and self.state in (_IDLE, _HEAD, _BODY):
             self.socket_ready()
 
+    def fail(self, exchange: Exchange, failure: Failure) -> None:
+        """The end of C{exchange} has failed, and with it the connection, whether it was told of that or not."""
+        if self._exchange is exchange:
+            self.finished(unread=True, broken=True, now=self.proxy.clock.seconds())
+        self.socket_lost(failure)
+
     def _linger(self) -> None:
         """Close our half and read what the client still sends: closing with bytes unread would take its response away."""
         if not self.proxy.client_settings.lingering_timeout:

@@ -107,6 +107,12 @@ class Upgraded:
 
     def tunnel_over(self) -> None:
         """Both ways have ended."""
+        try:
+            self._end()
+        except Exception:
+            self._exchange.mistaken("the tunnel could not be ended")
+
+    def _end(self) -> None:
         exchange, tunnel = self._exchange, self._tunnel
         self._count()
         why = tunnel.why

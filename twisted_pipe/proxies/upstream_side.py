@@ -330,9 +330,9 @@ class UpstreamSide(ExchangeRecord):
             self._buffer = b""  # nothing of it goes out any more, though its moment may not be over
             self.client.proxy.moments.end(self)
         self._abort_upstream()
-        self._release_server()
         if self.body is not None:
             self.body.stop()
+        self._release_server()
 
     # another one
 
