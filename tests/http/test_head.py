@@ -107,7 +107,7 @@ class StatusLineTests(SynchronousTestCase):
         for line, passed, minor in (
             (b"HTTP/1.0 200 Fine", b"HTTP/1.1 200 Fine", 0),
             (b"HTTP/1.1 404 Not Found", b"HTTP/1.1 404 Not Found", 1),
-            (b"HTTP/1.7 200", b"HTTP/1.1 200", 1),
+            (b"HTTP/1.7 200", b"HTTP/1.1 200 ", 1),
         ):
             for _ in range(2):
                 head = parse_response(line + b"\r\n\r\n")

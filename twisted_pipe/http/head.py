@@ -402,13 +402,17 @@ def _end_of_response(data: bytes, limits: HeadLimits) -> int:
 
 
 def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
-    """Status, minor version, and the line with our own version, as it is passed on (RFC 9112, section 2.3)."""
+    """
+    Status, minor version, and the line as it is passed on: with our own version (RFC 9112, section 2.3), and with the space that
+    has to stand before a reason even if there is none (section 4), which many servers leave out.
+    """
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadMessage(502, f"its first line is no status line: {line[:60]!r}")
     if len(_status_lines) >= _MOST_STATUS_LINES:
         _status_lines.clear()
-    found = _status_lines[line] = (int(match[2]), min(int(match[1]), 1), b"HTTP/1.1" + line[8:])
+    found = (int(match[2]), min(int(match[1]), 1), b"HTTP/1.1 %b %b" % (match[2], match[3] or b""))
+    _status_lines[line] = found
     return found
 
 
