@@ -240,9 +240,8 @@ class Exchange(UpstreamSide):
             self._response_in(not body, now)
             length = response.content_length
             if settings.response_filters or self.filtered is not None:
-                chosen = unbuilt_filters(
-                    self, response, lines
-                )  # they do nothing to what is not there, but it is spoken of
+                # They do nothing to what is not there, but it is spoken of.
+                chosen = unbuilt_filters(self, response, lines)
                 lines, length = chosen.lines, length if chosen.keep_bytes else None
             self.send_whole(line, lines, length, b"", now)
         else:
