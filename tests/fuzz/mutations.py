@@ -558,8 +558,8 @@ SOCKET_MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "overlook the end when splicing": (
         "relay",
-        "        if not pipe.held:\n            pipes.give_back(pipe)\n            self._end(source.failed)\n",
-        "        if not pipe.held:\n            pipes.give_back(pipe)\n            source.readable = False\n",
+        "        if not pipe.held:\n            pipes.give_back(pipe)\n            self._pass(self._size)",
+        "        if not pipe.held:\n            pipes.give_back(pipe)\n            source.readable = False",
     ),
     "take a failure for the end": (
         "relay",

@@ -78,6 +78,16 @@ class UrgentTests(SynchronousTestCase):
         urgently(server)
         self.assertEqual(self.engine.take(client, 10), b"helloworld")
 
+    def test_a_mark_that_comes_while_a_relay_splices_is_not_the_end(self) -> None:
+        """Its event is of the next turn, and splice gives nothing at the mark, as at the end, once the peer has ended."""
+        relay, server, client = self.relay()
+        relay._bulk = True
+        urgently(server)
+        server.socket.shutdown(socket.SHUT_WR)
+        relay.source.readable = True
+        relay.drain(0.0)
+        self.assertEqual(self.engine.take(client, 10), b"helloworld")
+
     def test_one_mark_after_the_other(self) -> None:
         _, server, client = self.relay()
         for _ in range(3):

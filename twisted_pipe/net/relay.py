@@ -298,7 +298,7 @@ class Relay:
             return
         if not pipe.held:
             pipes.give_back(pipe)
-            self._end(source.failed)
+            self._pass(self._size)  # the end, unless an urgent mark has come meanwhile: splice gives nothing there, too
             return
         try:
             while pipe.held:
