@@ -20,12 +20,11 @@ IpNetwork = Union[IPv4Network, IPv6Network]
 
 def parse_ip(text: str) -> IpAddress | None:
     """The address, without its zone; None if it is none."""
-    host, zone, _ = text.partition("%")
     try:
-        found = ip_address(host)
+        found = ip_address(text)
     except ValueError:
         return None
-    return None if zone and found.version == 4 else found
+    return IPv6Address(found.packed) if "%" in text else found
 
 
 def is_ip(text: str) -> bool:
