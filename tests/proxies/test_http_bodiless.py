@@ -16,6 +16,7 @@ from twisted_pipe.interfaces import MessageContext, NamedFilter
 from twisted_pipe.messages.response import ResponseMessage
 
 HTML = "Content-Type: text/html"
+LENGTH = b"Content-Length: 500"
 
 
 def uses(*specs: str) -> dict[str, Any]:
@@ -123,6 +124,25 @@ class NotModifiedRules(BodilessCase):
 
     def test_without_filters_it_is_as_it_came(self) -> None:
         self.assertEqual(self.not_modified('W/"x"'), [b'ETag: "x"'])
+
+    def test_a_length_that_its_200_may_not_have_is_not_said(self) -> None:
+        """RFC 9110, section 8.6."""
+        self.assertNotIn(LENGTH, self.sized(**uses("upper")))
+
+    def test_nor_that_of_what_may_be_coded(self) -> None:
+        self.assertNotIn(LENGTH, self.sized(**uses("gzip")))
+
+    def test_nor_where_message_filters_may_ask_for_something(self) -> None:
+        self.assertNotIn(LENGTH, self.sized(**UPPERED))
+
+    def test_that_of_what_filters_keep_is(self) -> None:
+        self.assertIn(LENGTH, self.sized(**uses("throttle:rate=1m")))
+
+    def test_and_that_of_what_passes_none(self) -> None:
+        self.assertIn(LENGTH, self.sized("Content-Type: image/png", **uses("gzip")))
+
+    def sized(self, *lines: str, **settings: Any) -> list[bytes]:
+        return self.not_modified('W/"x"', "Content-Length: 500", *lines, **settings)
 
 
 class NotModifiedMemoryTests(NotModifiedRules, MemoryCase):

@@ -59,7 +59,7 @@ class FilterUse:
 @attrs.frozen
 class ChosenFilters:
     """
-    @ivar factories: of the filters that the body passes, in order.
+    @ivar factories: of the filters that the body passes, in order; of a body that is not there (HEAD, 304), that it would pass.
     @ivar lines: the fields of the message as they are then.
     """
 
@@ -125,7 +125,7 @@ def filters_of_response(
     if response.status == _NO_CONTENT:
         return ChosenFilters((), lines)
     if response.status == _NOT_MODIFIED:
-        return ChosenFilters((), _not_modified(uses, response, lines, asked))
+        return _not_modified(uses, response, lines, asked)
     if response.status == _PART:
         uses = tuple(use for use in uses if _takes_parts(use.factory))
     return _choose(uses, response, lines, asked)
@@ -133,18 +133,23 @@ def filters_of_response(
 
 def _not_modified(
     uses: Sequence[FilterUse], response: ResponseHead, lines: list[bytes], asked: RequestHead
-) -> list[bytes]:
+) -> ChosenFilters:
     """
-    The fields of a 304, which says of a body what its 200 has said (RFC 9110, section 15.4.5). Mostly it does not say of which type
-    that is; so whether filters have made its tag weak is told by the client, who knows it.
+    A 304, which says of a body what its 200 has said (RFC 9110, section 15.4.5). Mostly it does not say of which type that is, so
+    the filters are those that it may pass; and whether they have made its tag weak is told by the client, who knows it.
     """
     media_type = _media_type(response.get(b"content-type"))
+    factories = []
     for use in uses:
-        fits = not media_type or matches_type(_types(use), media_type)
-        if fits and _coding(use.factory, "content_coding") and not (_is_fixed(response) or _codings_of(lines)):
+        if media_type and not matches_type(_types(use), media_type):
+            continue
+        if _coding(use.factory, "content_coding"):
+            if _is_fixed(response) or _codings_of(lines):
+                continue
             lines = _varying(lines)
+        factories.append(use.factory)
     known = _TAG.findall(asked.get_list(b"if-none-match") or b"")
-    return [_known_as(line, known) for line in lines]
+    return ChosenFilters(factories, [_known_as(line, known) for line in lines])
 
 
 def _known_as(line: bytes, tags: Sequence[bytes]) -> bytes:

@@ -240,9 +240,11 @@ class Exchange(UpstreamSide):
             self._response_in(not body, now)
             length = response.content_length
             if settings.response_filters or self.filtered is not None:
-                # They do nothing to what is not there, but it is spoken of.
+                # they do nothing to what is not there, but it is spoken of
                 chosen = unbuilt_filters(self, response, lines)
-                lines, length = chosen.lines, length if chosen.keep_bytes else None
+                # a 304 does not say what message filters go by
+                known = chosen.keep_bytes and (self.filtered is None or response.status != 304)
+                lines, length = chosen.lines, length if known else None
             self.send_whole(line, lines, length, b"", now)
         else:
             self._answering = answering = ResponseBody(self, response)
