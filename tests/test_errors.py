@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import ensureDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -55,6 +56,13 @@ def raised(function: Callable[[], object]) -> FilterFailed:
     raise AssertionError("it raised nothing")
 
 
+def without_test(error: BaseException) -> BaseException:
+    """C{error} as it is without the test's own frame, in which it was caught."""
+    trace = error.__traceback__
+    assert trace is not None
+    return error.with_traceback(trace.tb_next)
+
+
 class PlaceTests(SynchronousTestCase):
     """Who has written a filter is told where it has failed."""
 
@@ -81,16 +89,21 @@ class PlaceTests(SynchronousTestCase):
         ensureDeferred(mine()).addErrback(lambda failure: failures.append(FilterFailed("mine", failure.value)))
         self.assertEqual(failures[0].place, f"test_errors.py:{mine.__code__.co_firstlineno + 2}")
 
+    def test_a_file_of_plugins_is_its_author_s(self) -> None:
+        """C{twisted.plugins} is everybody's."""
+        names: dict[str, Any] = {"__name__": "twisted.plugins.mine"}
+        exec(compile("def mine():\n    raise KeyError('x')\n", "/home/me/twisted/plugins/mine.py", "exec"), names)
+        with self.assertRaises(KeyError) as caught:
+            names["mine"]()
+        self.assertEqual(FilterFailed("mine", without_test(caught.exception)).place, "mine.py:2")
+
     def test_what_was_never_raised_has_none(self) -> None:
         self.assertEqual(FilterFailed("mine", TimeoutError("late")).place, "")
 
     def test_nor_has_what_is_ours(self) -> None:
         with self.assertRaises(BadConfiguration) as caught:
             parse_filter_spec("throttle:rate=x")
-        trace = caught.exception.__traceback__
-        assert trace is not None
-        caught.exception.__traceback__ = trace.tb_next  # without this test
-        self.assertEqual(FilterFailed("mine", caught.exception).place, "")
+        self.assertEqual(FilterFailed("mine", without_test(caught.exception)).place, "")
 
 
 class ErrorTests(SynchronousTestCase):

@@ -189,10 +189,14 @@ def _place_of(error: BaseException) -> str:
     step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
-        package = str(step.tb_frame.f_globals.get("__name__")).partition(".")[0]
-        if not file and package not in ("twisted_pipe", "twisted"):
+        if not file and not _is_ours(str(step.tb_frame.f_globals.get("__name__"))):
             file = code.co_filename
         if code.co_filename == file:
             line = step.tb_lineno
         step = step.tb_next
     return f"{file.rpartition('/')[2]}:{line}" if file else ""
+
+
+def _is_ours(module: str) -> bool:
+    """Or Twisted's: but in C{twisted.plugins} are everybody's."""
+    return module.startswith(("twisted_pipe.", "twisted.")) and not module.startswith("twisted.plugins.")
