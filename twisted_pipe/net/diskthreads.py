@@ -68,9 +68,8 @@ class DiskThreads:
         try:
             result = deferToThreadPool(self._reactor, pool, self._timed, function, *arguments)
         except RuntimeError:  # the user, or the container, has as many as there may be
-            pool.threads[:] = [
-                each for each in pool.threads if each.ident is not None
-            ]  # the others cannot be waited for
+            # those that were not started cannot be waited for
+            pool.threads[:] = [each for each in pool.threads if each.ident is not None]
             return maybeDeferred(self._timed, function, *arguments)
         self.writes += 1
         return result

@@ -4,9 +4,8 @@ A listening socket: level-triggered, with nginx's rules for accepting.
 A turn accepts as many connections as the last turns found waiting, at least one and at most L{ACCEPT_BUDGET}; what is left
 is reported again by the next wait. A connection that its client gave up meanwhile is skipped. When no descriptor is free, or a
 security module refuses, the listener rests half a second, with one line in the log however long it lasts: whoever waits is accepted
-after it. Those
-who have waited for a whole rest, with no descriptor free yet, are refused instead of left hanging; a descriptor is held
-in reserve for that.
+after it. Those who have waited for a whole rest, with no descriptor free yet, are refused instead of left hanging; a descriptor is
+held in reserve for that.
 
 A factory may ask for the bare socket instead of a Twisted transport and protocol: L{ISocketFactory}.
 

@@ -49,9 +49,8 @@ class RoundRobin:
     _played: Sequence[Peer] = attrs.field(init=False, default=())  # the period that is played, if one is
     _place: int = attrs.field(init=False, default=0)  # turns of it that are over
     _turn: Iterator[Peer] = attrs.field(init=False)
-    _shared: dict[Peer, int] = attrs.field(
-        init=False, factory=dict
-    )  # earned of the turns of those that could not be had
+    # earned of the turns of those that could not be had
+    _shared: dict[Peer, int] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         peers, self.peers = self.peers, ()
