@@ -31,14 +31,12 @@ def binary_header(client: Any, local: Any) -> bytes:
 
 SIGNATURE = bytes.fromhex("0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A")
 
-#: Of what there is no header with addresses: nothing known, gone already, no TCP, or two families.
+#: Of what there is no header with addresses: nothing known, gone already, no TCP, or a UNIX socket beside TCP.
 UNKNOWN = [
     (None, None),
     (CLIENT, None),
     (None, LOCAL),
     (IPv4Address("TCP", "?", 0), LOCAL),
-    (CLIENT, LOCAL6),
-    (CLIENT6, LOCAL),
     (UNIXAddress(b"/run/a"), LOCAL),
     (CLIENT, UNIXAddress(b"/run/a")),
     (HostnameAddress(b"example.org", 80), LOCAL),
