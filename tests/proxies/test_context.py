@@ -139,7 +139,7 @@ class ContextTests(SynchronousTestCase):
         with capturedLogs() as logs:
             [entry] = context.filters(Direction.RESPONSE, client, None, "somebody")
         self.assertEqual(entry.name, "fine")
-        self.assertEqual([formatEvent(event) for event in logs], [f"somebody: bypassed: {error}"])
+        self.assertEqual([formatEvent(event) for event in logs], [f"somebody: bypassed: {error.describe()}"])
 
     def test_join(self) -> None:
         """What has arrived, and the end that has, too, go first."""
