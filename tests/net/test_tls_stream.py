@@ -359,6 +359,25 @@ class KeyUpdateTests(TlsCase):
         self.assertEqual(found, [b"behind"])
         self.assert_at_rest()
 
+    def test_an_end_that_comes_with_one_is_found(self) -> None:
+        """One edge tells of both, and FIONREAD of neither: a server that dies behind its tickets would be waited for."""
+        for server in (True, False):
+            ours, peer = self.pair(server=server)
+            found: list[OSError] = []
+
+            def read(ours: TlsSocket = ours, found: list[OSError] = found) -> None:
+                try:
+                    ours.recv_into(memoryview(bytearray(100)))
+                except OSError as error:
+                    found.append(error)
+
+            ours.reader = Owner(ours, read)
+            peer.socket.send(records_of(peer).key_update(answer=False))
+            peer.socket.shutdown(socket.SHUT_WR)
+            self.engine.settle()
+            self.assertEqual(len(found), 1)
+            self.assert_at_rest()
+
     def test_is_answered(self) -> None:
         ours, peer = self.pair()
         records = records_of(peer)

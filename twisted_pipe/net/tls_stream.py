@@ -56,10 +56,12 @@ class StreamOwner(Protocol):
 
     @ivar readable: whether reading may give something; set by the stream when it may again.
     @ivar writable: cleared by the stream when the kernel takes no more, even if what it was given counts as sent.
+    @ivar pending_eof: whether the peer has ended, behind what there is to be read.
     """
 
     readable: bool
     writable: bool
+    pending_eof: bool
 
     def come_back(self) -> None:
         """Something is here to be read of which no edge will tell: the socket has to be run as if one did."""
@@ -220,8 +222,8 @@ class TlsStream:
         if isinstance(error, SSL.WantWriteError):
             self._reading_waits = True
             self._owner.writable = False
-        elif isinstance(error, SSL.WantReadError) and self.has_more:
-            self._owner.come_back()  # a record was not for us, and no edge tells of those behind it
+        elif isinstance(error, SSL.WantReadError) and (self._owner.pending_eof or self.has_more):
+            self._owner.come_back()  # a record was not for us, and no edge tells of what is behind it
         if isinstance(error, _LATER):
             raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
         raise self._broke(error)
