@@ -162,7 +162,7 @@ class SessionTests(BareCase):
         """
         client, server = self.pair()
         answer = os.urandom(600 << 10)
-        self.pour(client, bytes(1 << 22))
+        self.pour(client, bytes(1 << 25))  # more than kernels take
         self.assertEqual(self.pour(server, answer), len(answer))
         server.half_close()
         unsent = array("i", [0])
