@@ -168,7 +168,8 @@ class HttpSettings:
         C{client_body_buffer_size}). Default 64 KiB.
     @ivar client_max_body_size: bytes a request's body may have, 0 for any; 413. Default 1 MiB.
     @ivar ignore_client_abort: whether a response is received to its end for a client that is gone. Default no.
-    @ivar pass_host: whether the upstream gets the client's C{Host}; else the server's address. Default yes.
+    @ivar pass_host: whether the upstream gets the client's C{Host}; else, or if it names none, the server's address. Default
+        yes.
     @ivar forwarded: see L{ForwardedStyle}.
     @ivar via: our pseudonym in C{Via}; empty for none.
     @ivar request_headers: changes toward the upstream.

@@ -29,11 +29,12 @@ def request_head(exchange: UpstreamSide, route: Route, server: UpstreamServer) -
     request: RequestHead = exchange.head
     settings = route.settings
     forwarder = exchange.client.forwarder(settings)
-    if route.plain and request.framing is Framing.NONE and exchange.body is None and not exchange.upgrade:
+    named = request.host_value
+    if route.plain and named and request.framing is Framing.NONE and exchange.body is None and not exchange.upgrade:
         request.forwarded_by, request.forwarded = route, forwarder.block(request)
         return b"%b %b HTTP/1.1\r\n%b" % (request.method, request.origin_target, request.forwarded)
     lines = forwarder.lines(request)
-    host = (request.host_value or b"") if settings.pass_host else _host_of(server)
+    host = named if named and settings.pass_host else _host_of(server)
     target = request.origin_target
     filtered = exchange.filtered
     retargeted = filtered is not None and filtered.retargeted

@@ -275,7 +275,7 @@ class HttpKeys(PipeKeys):
     )
     upgrade_request_filters: Sequence[StreamFilter] | None = key("on what the upstream gets then", default="none")
     pass_host: Flag | None = key(
-        "the upstream gets the client's Host; else the server's address",
+        "the upstream gets the client's Host; else, or if it names none, the server's address",
         default="true",
         nginx="proxy_set_header Host $host",
     )
