@@ -555,6 +555,28 @@ class ErrorPageRules(HttpCase):
         self.assert_idle(0)
         self.assert_log('"GET / HTTP/1.1" 404 12 origin:80 404 0 -')
 
+    def test_an_intercepted_one_keeps_what_its_status_must_not_be_without(self) -> None:
+        """401 without a challenge asks for no password (RFC 9110, section 15.5.2); 405 and 407 are alike."""
+        fields = {401: "WWW-Authenticate: Basic", 405: "Allow: GET", 407: "Proxy-Authenticate: Basic"}
+        pages = {status: ErrorPage(body=b"no") for status in fields}
+        client, origin = self.both(error_pages=pages, intercept_errors=True)
+        every = [*fields.values(), "WWW-Authenticate: Digest", "X-Mine: 1"]
+        for status, field in fields.items():
+            origin.says(response(b"hm", *every, status=f"{status} Whatever"))
+            got = parsed(client.gets())
+            kept = [line for line in got.fields if line.decode() in every]
+            more = [b"WWW-Authenticate: Digest"] if status == 401 else []
+            self.assertEqual((got.body, kept), (b"no", [field.encode(), *more]))
+            client.says(request())
+            origin = self.origin()
+        origin.says(response(b"hi"))
+
+    def test_but_not_for_another_status(self) -> None:
+        pages = {401: ErrorPage(body=b"no", status=403)}
+        client, origin = self.both(error_pages=pages, intercept_errors=True)
+        origin.says(response(b"hm", "WWW-Authenticate: Basic", status="401 Unauthorized"))
+        self.assertNotIn(b"Authenticate", client.gets())
+
     def test_but_only_where_there_is_a_page(self) -> None:
         client, origin = self.both(error_pages=self.pages, intercept_errors=True)
         answer = response(b"hm", status="500 Internal Server Error")

@@ -10,14 +10,17 @@ from twisted_pipe.http.forwarding import without
 from twisted_pipe.http.status import error_page, status_line
 
 if TYPE_CHECKING:
+    from twisted_pipe.http.message import ResponseHead
     from twisted_pipe.messages.reply import Reply
     from twisted_pipe.proxies.exchange import Exchange
     from twisted_pipe.proxies.http_settings import Answer, Redirect
 
-__all__ = ["Page", "answer_page", "error_answer", "redirect_page", "reply_page"]
+__all__ = ["Page", "answer_page", "error_answer", "intercepted_page", "redirect_page", "reply_page"]
 
 _HTML = b"text/html; charset=utf-8"
 _NO_BODY = frozenset({204, 304})
+#: Without which a response of that status cannot be (RFC 9110, sections 15.5.2, 15.5.6 and 15.5.8).
+_INDISPENSABLE = {401: b"www-authenticate:", 405: b"allow:", 407: b"proxy-authenticate:"}
 
 
 @attrs.frozen
@@ -67,6 +70,15 @@ def error_answer(status: int, exchange: Exchange) -> Page:
         return _page(exchange, page.status or status, page.content_type, page.body)
     more = (b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",) if status == 405 else ()
     return _page(exchange, status, _HTML, error_page(status, exchange.client.proxy.server_name), *more)
+
+
+def intercepted_page(response: ResponseHead, exchange: Exchange) -> Page:
+    """The route's page in the place of a server's C{response}, of which it keeps what a page of its status has to say."""
+    page = error_answer(response.status, exchange)
+    name = _INDISPENSABLE.get(page.status)
+    if name is None or page.status != response.status:
+        return page
+    return attrs.evolve(page, lines=[*page.lines, *(line for line in response.lines if line.lower().startswith(name))])
 
 
 def redirect_page(action: Redirect, exchange: Exchange) -> Page:

@@ -19,7 +19,7 @@ from twisted_pipe.http.head import Framing, RequestHead, ResponseHead
 from twisted_pipe.http.status import CLIENT_CLOSED_REQUEST
 from twisted_pipe.http.target import BadTarget, normal_path
 from twisted_pipe.http.upgrade import offered
-from twisted_pipe.proxies.answers import Page, answer_page, error_answer, redirect_page
+from twisted_pipe.proxies.answers import Page, answer_page, error_answer, intercepted_page, redirect_page
 from twisted_pipe.proxies.drain import Drain
 from twisted_pipe.proxies.head_changes import change_response
 from twisted_pipe.proxies.http_filters import unbuilt_filters
@@ -215,7 +215,7 @@ class Exchange(UpstreamSide):
         """The response is passed on, unless it is replaced, or filters have a say in it."""
         settings = self.settings
         if settings.intercept_errors and response.status in settings.error_pages:
-            self.replace_response(error_answer(response.status, self))
+            self.replace_response(intercepted_page(response, self))
             return
         lines = self._plain_lines(response)
         if self.filtered is not None and self.filtered.wants_response:
