@@ -219,6 +219,24 @@ class UpgradeRules(HttpCase):
         self.assertEqual(client.gets(), response(b"hi"))
         self.assert_idle(1)
 
+    def test_a_response_that_requires_another_protocol_says_which(self) -> None:
+        """RFC 9110, section 15.5.22. Nobody has to have offered one."""
+        required = ("Connection: Upgrade", "Upgrade: websocket")
+        client, origin = self.pair()
+        for framing, body in (("Content-Length: 2", b"no"), ("Transfer-Encoding: chunked", b"2\r\nno\r\n0\r\n\r\n")):
+            origin.gets()
+            origin.says(response(body, framing, *required, status="426 Upgrade Required", length=False))
+            head, _, got = client.gets().partition(b"\r\n\r\n")
+            self.assertEqual(got, b"no")
+            self.assertEqual(
+                [line.decode() for line in head.split(b"\r\n") if line.startswith((b"Conn", b"Upg"))], [*required]
+            )
+            client.says(request())
+        origin.gets()
+        origin.says(response(b"hi", *required))
+        self.assertEqual(client.gets(), response(b"hi"))  # which only mentions it
+        self.assert_idle(1)
+
     def test_then_what_came_behind_the_request_is_the_next_one(self) -> None:
         client, origin = self.asked(ASKED + request())
         origin.says(response(b"no", status="403 Forbidden"))

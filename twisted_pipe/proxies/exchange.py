@@ -193,7 +193,8 @@ class Exchange(UpstreamSide):
     def _pass_on(self, response: ResponseHead, data: bytes | memoryview, now: float) -> None:
         """C{data} is the response from its head on."""
         size = response.size
-        if response.framing is _BY_LENGTH and len(data) == size + response.length and self.settings.plain_response:
+        plain = self.settings.plain_response and response.upgrade is None
+        if plain and response.framing is _BY_LENGTH and len(data) == size + response.length:
             # all of it, and nothing to be changed: the hot path
             self._response_in(True, now)
             self.sent_lines = lines = self._plain_lines(response)
@@ -234,6 +235,8 @@ class Exchange(UpstreamSide):
         settings = self.settings
         if settings.response_headers:
             lines = change_response(lines, settings.response_headers, self)
+        if self.status == 426 and response.upgrade is not None:  # says to what: RFC 9110, section 15.5.22
+            lines = [*lines, b"Connection: Upgrade", b"Upgrade: " + response.upgrade]
         if response.status == 101:
             self._change_protocol(response, line, lines, bytes(body))
         elif response.framing is _NO_BODY:
