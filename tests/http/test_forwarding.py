@@ -53,6 +53,12 @@ class FirstProxyTests(SynchronousTestCase):
             ],
         )
 
+    def test_via_says_by_which_version_it_was_received(self) -> None:
+        """RFC 9110, section 7.6.3."""
+        for style in ForwardedStyle:
+            found = lines(forwarder(style), FRESH.replace(b"HTTP/1.1", b"HTTP/1.0"))
+            self.assertEqual([line for line in found if line.startswith(b"Via")], [b"Via: 1.0 us"])
+
     def test_forwarded(self) -> None:
         self.assertEqual(
             lines(forwarder(ForwardedStyle.RFC7239), FRESH),
@@ -73,7 +79,7 @@ class FirstProxyTests(SynchronousTestCase):
 
     def test_ipv6_and_unix_clients(self) -> None:
         """RFC 7239, section 6."""
-        for client, node in ((b"::1", b'"[::1]"'), (b"unix", b"unix"), (b"", b"unknown")):
+        for client, node in ((b"::1", b'"[::1]"'), (b"unix", b"_unix"), (b"", b"unknown")):
             found = lines(forwarder(ForwardedStyle.RFC7239, b"", client), FRESH)[-1]
             self.assertEqual(found, b"Forwarded: for=" + node + b';host="a:80";proto=http')
 

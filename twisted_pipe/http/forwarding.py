@@ -37,7 +37,7 @@ class Forwarder:
 
     @ivar style: which fields are written.
     @ivar via: our name in C{Via}; empty for no C{Via}.
-    @ivar client: the client's address, without a port.
+    @ivar client: the client's address, without a port; C{unix} for one of a UNIX socket.
     @ivar scheme: C{http} or C{https}.
     """
 
@@ -45,7 +45,7 @@ class Forwarder:
     via: bytes
     client: bytes
     scheme: bytes
-    #: lines for a request that no proxy has seen before, but for those with its host: C{name: value}, joined by CRLF
+    #: lines for a request of HTTP/1.1 that no proxy has seen before, but for those with its host: C{name: value}, joined by CRLF
     _plain: bytes = attrs.field(init=False)
 
     @_plain.default
@@ -71,7 +71,7 @@ class Forwarder:
 
     def lines(self, request: RequestHead) -> list[bytes]:
         """The end-to-end fields of C{request} and ours: C{name: value} each."""
-        if self.style is ForwardedStyle.X_FORWARDED and not request.has_forwarded:
+        if self.style is ForwardedStyle.X_FORWARDED and not request.has_forwarded and request.minor:
             return [*request.lines, b"X-Forwarded-Host: " + (request.host_value or b""), self._plain]
         return self._continued(request)
 
@@ -96,8 +96,13 @@ class Forwarder:
         return lines + added
 
     def _element(self, request: RequestHead) -> bytes:
-        """RFC 7239, section 4: IPv6 addresses and what has a colon are quoted."""
+        """
+        RFC 7239, section 4: IPv6 addresses and what has a colon are quoted. What is neither an address nor C{unknown} begins with
+        an underscore (section 6.3).
+        """
         client = b'"[%b]"' % self.client if b":" in self.client else self.client
+        if client == b"unix":
+            client = b"_unix"
         parts = [b"for=" + (client or b"unknown"), b"proto=" + self.scheme]
         if request.host_value:
             parts.insert(1, b'host="%b"' % request.host_value)
