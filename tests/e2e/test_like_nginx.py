@@ -263,6 +263,7 @@ def fields() -> Iterator[Case]:
     ):
         yield Case(f"field {field!r}", get("/", field), HI)
     yield Case("what Connection names", get("/", "Connection: X", "X: 1"), HI, (200,), "is dropped (RFC 9110, 7.6.1)")
+    yield Case("a dot in a name", get("/", "X.Y: 1"), HI, (200,), "from_nginx.md")
     yield Case("no colon", get("/", "X"), HI, (400,), "no field (RFC 9112, 5)")
     yield Case("a bare LF", b"GET / HTTP/1.1\nHost: a.test\n\n", HI, (400,), "from_nginx.md")
 
