@@ -110,6 +110,15 @@ class AbortTests(SynchronousTestCase):
         engine.settle()
         self.assertEqual(len(protocol.lost), 1)
 
+    def test_tls_that_is_gone_already(self) -> None:
+        """Twisted's has no TLS connection left then, which its C{abortConnection} does not expect."""
+        pair = TlsPair()
+        transport = pair.server.transport
+        pair.lose_server()
+        abort(transport)
+        abort_when_sent(transport, Clock(), 60)
+        self.assertNotIn("abort", pair.server_raw.ends)
+
 
 class AbortWhenSentTests(SynchronousTestCase):
     def setUp(self) -> None:

@@ -96,6 +96,11 @@ class TlsPair:
             aborted = "abort" in self.server_raw.ends
             self._client_tls.connectionLost(Failure(ConnectionLost() if aborted else ConnectionDone()))
 
+    def lose_server(self) -> None:
+        """The TCP connection below the server is gone, and it is told."""
+        self.server_raw.disconnected = True
+        self._server_tls.connectionLost(Failure(ConnectionLost()))
+
     @property
     def clean_end(self) -> bool:
         """Whether the client was told that the stream is complete."""

@@ -56,6 +56,8 @@ def half_close(transport: Any) -> None:
 
 def abort(transport: Any) -> None:
     """End it at once and uncleanly (on TCP a reset), unless it is gone already."""
+    if _is_gone(transport):
+        return  # Twisted's TLS would raise
     if getattr(transport, "abortConnection", None) is not None:
         transport.abortConnection()
     else:
