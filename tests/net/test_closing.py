@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from tests.net.fakes import Engine, HalfCloseRecorder, MemoryTransport
+from tests.net.fakes import Engine, HalfCloseRecorder, MemoryTransport, PullProducer
 from tests.net.tls import TlsPair
 from twisted_pipe.errors import Side
 from twisted_pipe.net import closing
@@ -205,6 +207,89 @@ class AbortWhenSentTests(SynchronousTestCase):
         wrapper.makeConnection(raw)
         abort_when_sent(wrapper, Clock(), 60)
         self.assertEqual(raw.ends, ["lose"])
+
+
+class OtherReactorTests(SynchronousTestCase):
+    """L{abort_when_sent} on the transports of Twisted's own reactors, which a test turns by hand."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        ours, self.peer = socket.socketpair()
+        self.addCleanup(self.peer.close)
+        self.addCleanup(ours.close)
+        self.peer.setblocking(False)
+        self.protocol = HalfCloseRecorder()
+        self.transport = Connection(ours, self.protocol, self.reactor)
+        self.transport.connected = 1
+        self.protocol.makeConnection(self.transport)
+        self.transport.startReading()
+
+    def turn(self) -> bytes:
+        """It writes what it can, and the peer takes what is there."""
+        if self.transport in self.reactor.writers:
+            self.transport.doWrite()
+        with contextlib.suppress(BlockingIOError):
+            return self.peer.recv(1 << 20)
+        return b""
+
+    def reasons(self) -> list[Any]:
+        return [reason.type for reason in self.protocol.lost]
+
+    def test_nothing_unsent(self) -> None:
+        abort_when_sent(self.transport, self.reactor, 60)
+        self.turn()
+        self.reactor.pump([0.05, 0])
+        self.assertEqual(self.reasons(), [ConnectionAborted])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_everything_arrives_before(self) -> None:
+        data = bytes(range(256)) * 10000
+        self.transport.write(data)
+        abort_when_sent(self.transport, self.reactor, 60)
+        got = b""
+        while len(got) < len(data):
+            self.assertEqual(self.reasons(), [])
+            got += self.turn()
+            self.reactor.advance(0.01)
+        self.turn()
+        self.reactor.pump([1, 0])
+        self.assertEqual((got == data, self.reasons()), (True, [ConnectionAborted]))
+
+    def test_the_kernel_s_share_arrives_before(self) -> None:
+        """A buffer that is empty is not yet the peer's."""
+        self.transport.write(b"x" * 1000)
+        self.transport.doWrite()
+        abort_when_sent(self.transport, self.reactor, 60)
+        self.transport.doWrite()
+        self.reactor.pump([0.5] * 10)
+        self.assertEqual(self.reasons(), [])
+        self.assertEqual(self.turn(), b"x" * 1000)
+        self.reactor.pump([1, 0])
+        self.assertEqual(self.reasons(), [ConnectionAborted])
+
+    def test_not_for_ever(self) -> None:
+        self.transport.write(bytes(1 << 22))
+        abort_when_sent(self.transport, self.reactor, 3)
+        self.transport.doWrite()
+        self.reactor.pump([0.1] * 29)
+        self.assertEqual(self.reasons(), [])
+        self.reactor.pump([0.1] * 3)
+        self.assertEqual(self.reasons(), [ConnectionAborted])
+
+    def test_gone_meanwhile(self) -> None:
+        self.transport.write(bytes(1 << 22))
+        abort_when_sent(self.transport, self.reactor, 60)
+        self.transport.connectionLost(Failure(ConnectionDone()))
+        departed(self.transport)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.reasons(), [ConnectionDone])
+
+    def test_a_program_s_own_producer(self) -> None:
+        """It will not be told when the buffer is empty, and a reset would lose that: it goes when its producer does."""
+        producer = PullProducer([])
+        self.transport.registerProducer(producer, True)
+        abort_when_sent(self.transport, self.reactor, 60)
+        self.assertTrue(self.transport.disconnecting)
 
 
 class Socketed(MemoryTransport):

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IPullProducer, ISSLTransport, ITCPTransport
+from zope.interface import implementer
 
 from twisted_pipe.net.bare import BareSocket
 from twisted_pipe.net.edge import EdgeSocket, edge_of
@@ -73,10 +74,13 @@ def abort_when_sent(transport: Any, clock: Any, patience: float) -> None:
     edge = edge_of(transport) if getattr(transport, "connected", False) else None
     if edge is not None:
         _Farewell(transport, edge, clock, patience, transport.abortConnection).look()
-    elif can_half_close(transport):
+    elif not can_half_close(transport) or _is_gone(transport):
+        abort(transport)
+    elif getattr(transport, "startWriting", None) is None or transport.producer is not None:
         lose(transport, clock, patience)  # its buffer cannot be seen; a reset would lose it
     else:
-        abort(transport)
+        transport.pauseProducing()
+        _Departure(transport, clock, patience, _Emptied(transport)).wait()
 
 
 def close_when_sent(transport: Any, clock: Any, patience: float) -> None:
@@ -158,10 +162,10 @@ def _unsent_below(transport: Any) -> int:
         return 0
 
 
-def _gone(edge: EdgeSocket) -> bool:
+def _gone(sock: socket.SocketType) -> bool:
     """Whether a TCP connection is over: what was unsent then still counts as that."""
     try:
-        state: int = edge.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     except OSError:  # a UNIX socket
         return False
     return state == _TCP_CLOSE
@@ -211,28 +215,63 @@ class _Farewell:
             return
         unsent = _unsent(self._edge)
         left = self._patience.left(unsent)
-        if unsent and left > 0 and not (self._edge.failed or _gone(self._edge)):
+        if unsent and left > 0 and not (self._edge.failed or _gone(self._edge.socket)):
             self._patience.look_again(left, self.look)
         else:
             self._end()
 
 
-class _Departure:
-    """Waits for a transport that is to go by itself, then makes it."""
+@implementer(IPullProducer)
+class _Emptied:
+    """
+    Learns when the kernel has all that a transport of Twisted's was given: then that asks its producer for more.
 
-    def __init__(self, transport: Any, clock: Any, patience: float) -> None:
+    @ivar emptied: it has.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self._asked = 0
+        transport.registerProducer(self, False)  # which asks, whatever it holds
+        transport.startWriting()  # else it would not ask again if it holds nothing
+
+    @property
+    def emptied(self) -> bool:
+        return self._asked > 1
+
+    def resumeProducing(self) -> None:
+        self._asked += 1
+
+    def stopProducing(self) -> None:
+        """It is gone."""
+
+
+class _Departure:
+    """
+    Waits for a transport that is to go by itself, then makes it.
+
+    @ivar _sent: of one that does not go by itself, but is to be made to as soon as the peer's kernel has everything.
+    """
+
+    def __init__(self, transport: Any, clock: Any, patience: float, sent: _Emptied | None = None) -> None:
         self._transport = transport
+        self._sent = sent
         self._patience = _Patience(clock, patience)
         self._call: Any = None
         _departures[id(transport)] = self
 
     def wait(self) -> None:
-        left = self._patience.left(_unsent_below(self._transport))
-        if left > 0:
+        unsent = _unsent_below(self._transport)
+        left = self._patience.left(unsent)
+        if left > 0 and not self._all_sent(unsent):
             self._call = self._patience.look_again(left, self._look)
         else:
             self.over()
             abort(self._transport)
+
+    def _all_sent(self, unsent: int) -> bool:
+        if self._sent is None:
+            return False
+        return (self._sent.emptied and not unsent) or _gone(self._transport.getHandle())
 
     def over(self) -> None:
         """It needs not be waited for any more."""
