@@ -4,8 +4,9 @@ import contextlib
 import socket
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.interfaces import IConsumer, IHalfCloseableDescriptor
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
@@ -66,6 +67,58 @@ class HalfCloseTests(SynchronousTestCase):
         plain = OnlyLose()
         half_close(plain)
         self.assertEqual(plain.ends, ["lose"])
+
+    def test_a_child_s_stdin_is_closed(self) -> None:
+        """It inherits an end of its sending side that ends nothing: C{FileDescriptor.loseWriteConnection}."""
+
+        class Stdin(FileDescriptor):
+            lost = False
+
+            def loseConnection(self, reason: Any = None) -> None:
+                self.lost = True
+
+            def loseWriteConnection(self) -> None:
+                raise AssertionError("it would stay open")
+
+        stdin = Stdin(reactor=MemoryReactorClock())
+        half_close(stdin)
+        self.assertTrue(stdin.lost)
+
+    def test_a_consumer_that_is_no_transport_is_left_open(self) -> None:
+        """It has been told its end. A request of twisted.web would close the connection of its client."""
+
+        @implementer(IConsumer)
+        class Request(OnlyLose):
+            pass
+
+        request = Request()
+        half_close(request)
+        self.assertEqual(request.ends, [])
+        abort(request)
+        self.assertEqual(request.ends, ["lose"])
+
+    def test_request_of_http_2_is_reset(self) -> None:
+        """Closing the stream would end its response cleanly: half of it would look whole."""
+
+        class Stream:
+            def __init__(self) -> None:
+                self.ends: list[str] = []
+
+            def abortConnection(self) -> None:
+                self.ends.append("reset")
+
+        @implementer(IConsumer)
+        class Request(OnlyLose):
+            channel: Stream | None = Stream()
+
+        for end in (abort, lambda request: abort_when_sent(request, Clock(), 60)):
+            request, stream = Request(), Stream()
+            request.channel = stream
+            end(request)
+            self.assertEqual((request.ends, stream.ends), ([], ["reset"]))
+        request = Request()
+        request.channel = None  # the client had gone
+        abort(request)
 
     def test_the_peer_may_go_on(self) -> None:
         engine = Engine(self)

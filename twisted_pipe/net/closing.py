@@ -18,7 +18,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableDescriptor, IPullProducer, ISSLTransport, ITCPTransport
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableDescriptor,
+    IPullProducer,
+    ISSLTransport,
+    ITCPTransport,
+    ITransport,
+)
 from zope.interface import implementer
 
 from twisted_pipe.net.bare import BareSocket
@@ -34,10 +42,15 @@ _ONLY_A_CLOSE_NOTIFY = 128  # bytes of one, whatever the cipher, and the FIN
 
 
 def can_half_close(transport: Any) -> bool:
-    """Whether its two directions end apart. Those of TLS do not: its end of sending ends the connection."""
+    """
+    Whether its two directions end apart. Those of TLS do not: its end of sending ends the connection. Nor do those of a
+    C{FileDescriptor} that has not said how, a child's stdin, say: it would stay open.
+    """
     if isinstance(transport, EdgeSocket):
         return transport.plain
     if ISSLTransport.providedBy(transport) or getattr(transport, "TLS", False):
+        return False
+    if getattr(type(transport), "_closeWriteConnection", None) is FileDescriptor._closeWriteConnection:
         return False
     return ITCPTransport.providedBy(transport) or IHalfCloseableDescriptor.providedBy(transport)
 
@@ -45,9 +58,10 @@ def can_half_close(transport: Any) -> bool:
 def half_close(transport: Any) -> None:
     """
     Everything was sent and no more comes; what the peer sends may still be read. Closes where there are no halves, and does nothing
-    to one that is gone.
+    to one that is gone, nor to a mere consumer. That has been told (C{unregisterProducer}), and what else its C{loseConnection} may
+    end is not ours: a C{twisted.web} request's is its client's connection, with the requests that follow.
     """
-    if _is_gone(transport):
+    if _is_gone(transport) or _is_mere_consumer(transport):
         return
     if can_half_close(transport):
         transport.loseWriteConnection()
@@ -56,9 +70,15 @@ def half_close(transport: Any) -> None:
 
 
 def abort(transport: Any) -> None:
-    """End it at once and uncleanly (on TCP a reset), unless it is gone already."""
+    """
+    End it at once and uncleanly (on TCP a reset), unless it is gone already. Of a C{twisted.web} request its stream, if it has one
+    of its own (HTTP/2): closing that would be a clean end.
+    """
     if _is_gone(transport):
         return  # Twisted's TLS would raise
+    if _is_mere_consumer(transport):
+        stream = getattr(transport, "channel", None)
+        transport = transport if getattr(stream, "abortConnection", None) is None else stream
     if getattr(transport, "abortConnection", None) is not None:
         transport.abortConnection()
     else:
@@ -129,6 +149,11 @@ def _close(transport: Any) -> None:
     """A mere C{IConsumer} has no end but C{unregisterProducer}, which it has been told."""
     if getattr(transport, "loseConnection", None) is not None:
         transport.loseConnection()
+
+
+def _is_mere_consumer(transport: Any) -> bool:
+    """Whether it says that it is a consumer, and not that it is a transport."""
+    return IConsumer.providedBy(transport) and not ITransport.providedBy(transport)
 
 
 def _is_gone(transport: Any) -> bool:

@@ -89,7 +89,8 @@ class EventPipe:
 
     At a clean end the downstream is half-closed. A pipe that breaks aborts the downstream (after it has delivered what was
     received, if the upstream is to blame) and stops the upstream. With C{keep_open} it does neither: the owner closes. A downstream
-    that is no transport is told C{unregisterProducer} however the pipe ends; L{done} tells how.
+    that is no transport is told C{unregisterProducer} however the pipe ends; L{done} tells how. A C{twisted.web} request is the
+    owner's to finish at a clean end, and only then.
 
     @ivar done: fires with the L{PipeOutcome}, never fails. Cancelling it abandons the pipe.
     @ivar received: fires with None as soon as nothing more is read from the upstream, however long delivering takes: its
