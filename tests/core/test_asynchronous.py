@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fai
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.script import Calls, Through, text
-from twisted_pipe.core.buffers import Segment
+from twisted_pipe.core.buffers import Segment, Slab
 from twisted_pipe.core.chain import BYPASS_BYTES, PAUSE, FilterChain
 from twisted_pipe.errors import FilterFailed
 from twisted_pipe.interfaces import NamedFilter, OnFailure
@@ -124,6 +124,30 @@ class CoroutineTests(SynchronousTestCase):
         self.assertEqual(row.pulled(), [])
         gate.errback(KeyError("k"))
         self.assertEqual(row.pulled(), ["caught"])
+
+    def test_an_error_that_it_has_coped_with_keeps_nothing_that_it_was_lent(self) -> None:
+        """Though who was waited for keeps the error, and with Python 3.13 a frame the one that it was called from."""
+        gate: Deferred[bool] = Deferred()
+        error = KeyError("k")
+
+        async def asked() -> bool:
+            try:
+                return await gate
+            except KeyError:
+                return False
+
+        async def received(data: memoryview) -> bytes:
+            lent = data
+            return b"yes" if await asked() else bytes(lent)
+
+        slab = Slab(1)
+        row = Row(Through(received))
+        row.chain.raw.append(Segment(slab.view, slab, 1))
+        self.assertEqual(row.pulled(), [])
+        gate.errback(error)
+        self.assertEqual(row.pulled(), ["\0"])
+        slab.view.release()
+        self.assertFalse(slab.still_viewed(), error)
 
     def test_an_error_is_its_filters(self) -> None:
         async def received(data: memoryview) -> bytes:

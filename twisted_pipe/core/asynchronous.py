@@ -47,13 +47,25 @@ class _Rest:
             except GeneratorExit:
                 raise  # given up; the run is closed by its owner
             except BaseException as error:
-                step, value = self._run.throw, error
+                step, value = self._throw, error
             else:
                 step, value = self._run.send, reply
             try:
                 awaited = step(value)
             except StopIteration as end:
                 return end.value
+
+    def _throw(self, error: Any) -> Any:
+        """Who keeps an error that the run has coped with shall not keep the run's frames, and with them what that was lent."""
+        before = error.__traceback__
+        try:
+            awaited = self._run.throw(error)
+        except BaseException as raised:
+            if raised is not error:
+                error.__traceback__ = before
+            raise
+        error.__traceback__ = before
+        return awaited
 
 
 def _run(run: Any) -> Any:
