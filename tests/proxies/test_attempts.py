@@ -97,6 +97,18 @@ class ConditionRules(AttemptCase):
         origin.gets()
         self.assertTrue(origin.reset)
 
+    def test_addresses_that_take_turns_are_asked_once_each(self) -> None:
+        client, _origin = self.ask(GET, "timeout")
+        first, second = (peer.server for peer in self.group.peers)
+        self.group.replace([second])
+        self.advance(30.1)
+        self.assertEqual(self.origin("two:80").gets(), GET)
+        self.group.replace([first])
+        self.advance(30.1)
+        self.assertEqual(parsed(client.gets()).status[:3], "504")
+        self.assertEqual(self.proxy.statistics().retries, 1)
+        self.group.replace([first, second])
+
     def test_no_timeout(self) -> None:
         client, _origin = self.ask(GET, "error")
         self.advance(30.1)

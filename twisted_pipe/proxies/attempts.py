@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted_pipe.errors import NoServer
 from twisted_pipe.proxies.next_upstream import Setback
 from twisted_pipe.upstream.peer import Peer
+from twisted_pipe.upstream.tried import Tried
 
 if TYPE_CHECKING:
     from twisted_pipe.proxies.http_upstream import HttpUpstream
@@ -41,7 +42,7 @@ class Attempts:
         self._why = ""
         self._waiting: Deferred[Peer] | None = None
         self._finding = self._again = False
-        self.tried: list[Peer] = []
+        self.tried = Tried()
 
     def __repr__(self) -> str:
         return f"<Attempts {len(self.tried)} failed{', waiting' if self._waiting is not None else ''}>"
@@ -113,12 +114,12 @@ class Attempts:
             self._finding = False
 
     def _find(self) -> None:
-        group, key, tried = self._upstream.group, self._key, tuple(self.tried)
-        peer = group.pick(key, tried)
+        group, key = self._upstream.group, self._key
+        peer = group.pick(key, self.tried)
         if peer is not None:
             self._found(peer)
             return
-        waiting = self._waiting = group.wait(key, tried)
+        waiting = self._waiting = group.wait(key, self.tried)
         waiting.addCallbacks(self._found, self._none)
         waiting.addErrback(self._mistaken)
 

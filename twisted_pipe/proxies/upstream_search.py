@@ -19,6 +19,7 @@ from twisted_pipe.proxies.watch import NEVER
 from twisted_pipe.units import format_duration
 from twisted_pipe.upstream.group import UpstreamGroup
 from twisted_pipe.upstream.peer import Peer
+from twisted_pipe.upstream.tried import Tried
 
 __all__ = ["ANY_SERVER", "NextServer", "UpstreamSearch"]
 
@@ -99,7 +100,7 @@ class UpstreamSearch:
         self._timeout = timeout
         self._next = next_server
         self._preface = preface
-        self._tried: list[Peer] = []
+        self._tried = Tried()
         self._connecting: Connecting | None = None
         self._waiting: Deferred[Peer] | None = None
         self._began = self._started = 0.0
@@ -148,7 +149,7 @@ class UpstreamSearch:
         """
         group = self._group
         while not why or self._may_go_on():
-            peer = group.pick(self._key, self._tried)
+            peer = group.pick(self._key, self._tried or ())
             if peer is None:
                 waiting = self._waiting = group.wait(self._key, self._tried)
                 waiting.addCallbacks(self._served, self._nobody, errbackArgs=(why,))
