@@ -120,6 +120,7 @@ class DownloadTests(SynchronousTestCase):
         self.begin()
         self.channel.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.response.protocol.transport.producerState, "stopped")
+        self.assertTrue(self.response.protocol.pipe.done.called)
 
     def test_client_goes_before_the_response(self) -> None:
         self.channel.connectionLost(Failure(ConnectionDone()))

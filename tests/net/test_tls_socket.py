@@ -15,7 +15,7 @@ from tests.net.tls_case import TlsCase
 from tests.net.tls_peer import SMALL, TlsPeer, tls_pair
 from twisted_pipe.limits import PipeLimits
 from twisted_pipe.net.bare import BareSocket
-from twisted_pipe.net.closing import abort_when_sent, can_half_close, close_when_sent, half_close
+from twisted_pipe.net.closing import abort, abort_when_sent, can_half_close, close_when_sent, half_close
 from twisted_pipe.net.driver import EventPipe
 from twisted_pipe.net.edge import MOST_CALLS, edge_of
 from twisted_pipe.net.relay import Relay
@@ -68,6 +68,15 @@ class ClosingTests(TlsCase):
         ours.abortConnection()
         self.assertFalse(ours.open)
         self.assertEqual(self.engine.reactor.getDelayedCalls(), [])
+        peer.read()
+        self.assertTrue(peer.reset)
+
+    def test_abort_while_it_waits(self) -> None:
+        """Who has closed it may find out that nobody wants the rest."""
+        ours, peer, _sent = self.full(tcp=True)
+        ours.close()
+        abort(ours)
+        self.assertFalse(ours.open)
         peer.read()
         self.assertTrue(peer.reset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -33,7 +34,7 @@ class Streamed(Resource):
         return NOT_DONE_YET
 
     def ended(self, outcome: PipeOutcome, request: Request) -> None:
-        if outcome.clean:
+        if outcome.clean and request.channel is not None:
             request.finish()
 
 
@@ -65,3 +66,18 @@ class RequestTests(SynchronousTestCase):
         pipe.upstream_lost(Failure(OSError("gone")))
         self.assertTrue(self.transport.value().endswith(b"\r\n4\r\nbody\r\n"))
         self.assertTrue(self.transport.disconnecting)
+
+    def test_a_client_that_has_gone(self) -> None:
+        """The request has no channel then; the pipe ends all the same, however it learns of that."""
+
+        def cancelled(pipe: EventPipe) -> None:
+            pipe.done.cancel()
+
+        for number, end in enumerate((cancelled, EventPipe.upstream_ended)):
+            self.setUp()
+            self.protocol.dataReceived(ASK)
+            (pipe,) = self.resource.pipes
+            pipe.write(b"body")
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+            end(pipe)
+            self.assertTrue(pipe.done.called, number)

@@ -571,6 +571,13 @@ class ErrorPageRules(HttpCase):
             origin = self.origin()
         origin.says(response(b"hi"))
 
+    def test_an_intercepted_426_says_what_it_requires(self) -> None:
+        client, origin = self.both(error_pages={426: ErrorPage(body=b"no")}, intercept_errors=True)
+        required = ("Connection: Upgrade", "Upgrade: TLS/1.3")
+        origin.says(response(b"hm", *required, status="426 Upgrade Required"))
+        got = parsed(client.gets())
+        self.assertEqual((got.body, got.fields[-3:-1]), (b"no", [each.encode() for each in required]))
+
     def test_but_not_for_another_status(self) -> None:
         pages = {401: ErrorPage(body=b"no", status=403)}
         client, origin = self.both(error_pages=pages, intercept_errors=True)

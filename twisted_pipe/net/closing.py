@@ -74,8 +74,8 @@ def abort(transport: Any) -> None:
     End it at once and uncleanly (on TCP a reset), unless it is gone already. Of a C{twisted.web} request its stream, if it has one
     of its own (HTTP/2): closing that would be a clean end.
     """
-    if _is_gone(transport):
-        return  # Twisted's TLS would raise
+    if _is_gone(transport) and not isinstance(transport, EdgeSocket):
+        return  # Twisted's TLS would raise; a socket of ours that is closed may have something to send yet
     if _is_mere_consumer(transport):
         stream = getattr(transport, "channel", None)
         transport = transport if getattr(stream, "abortConnection", None) is None else stream

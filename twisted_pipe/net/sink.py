@@ -115,7 +115,9 @@ class ConsumerSink:
 
     def detach(self) -> None:
         self.writable = False
-        self._consumer.unregisterProducer()
+        # A twisted.web request whose client has gone has no channel any more, and would raise.
+        if getattr(self._consumer, "channel", self) is not None:
+            self._consumer.unregisterProducer()
 
 
 class AwaitedSink:

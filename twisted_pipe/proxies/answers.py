@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from twisted_pipe.proxies.exchange import Exchange
     from twisted_pipe.proxies.http_settings import Answer, Redirect
 
-__all__ = ["Page", "answer_page", "error_answer", "intercepted_page", "redirect_page", "reply_page"]
+__all__ = ["Page", "answer_page", "error_answer", "intercepted_page", "redirect_page", "reply_page", "upgrade_lines"]
 
 _HTML = b"text/html; charset=utf-8"
 _NO_BODY = frozenset({204, 304})
@@ -75,10 +75,20 @@ def error_answer(status: int, exchange: Exchange) -> Page:
 def intercepted_page(response: ResponseHead, exchange: Exchange) -> Page:
     """The route's page in the place of a server's C{response}, of which it keeps what a page of its status has to say."""
     page = error_answer(response.status, exchange)
-    name = _INDISPENSABLE.get(page.status)
-    if name is None or page.status != response.status:
-        return page
-    return attrs.evolve(page, lines=[*page.lines, *(line for line in response.lines if line.lower().startswith(name))])
+    kept = _indispensable(response) if page.status == response.status else []
+    return attrs.evolve(page, lines=[*page.lines, *kept])
+
+
+def _indispensable(response: ResponseHead) -> list[bytes]:
+    if response.status == 426:
+        return upgrade_lines(response)
+    name = _INDISPENSABLE.get(response.status)
+    return [] if name is None else [line for line in response.lines if line.lower().startswith(name)]
+
+
+def upgrade_lines(response: ResponseHead) -> list[bytes]:
+    """What a 426 has to say of the protocol that it requires (RFC 9110, section 15.5.22); the fields are of one connection only."""
+    return [] if response.upgrade is None else [b"Connection: Upgrade", b"Upgrade: " + response.upgrade]
 
 
 def redirect_page(action: Redirect, exchange: Exchange) -> Page:

@@ -19,7 +19,7 @@ from twisted_pipe.http.head import Framing, RequestHead, ResponseHead
 from twisted_pipe.http.status import CLIENT_CLOSED_REQUEST
 from twisted_pipe.http.target import BadTarget, normal_path
 from twisted_pipe.http.upgrade import offered
-from twisted_pipe.proxies.answers import Page, answer_page, error_answer, intercepted_page, redirect_page
+from twisted_pipe.proxies.answers import Page, answer_page, error_answer, intercepted_page, redirect_page, upgrade_lines
 from twisted_pipe.proxies.drain import Drain
 from twisted_pipe.proxies.head_changes import change_response
 from twisted_pipe.proxies.http_filters import unbuilt_filters
@@ -193,7 +193,7 @@ class Exchange(UpstreamSide):
     def _pass_on(self, response: ResponseHead, data: bytes | memoryview, now: float) -> None:
         """C{data} is the response from its head on."""
         size = response.size
-        plain = self.settings.plain_response and response.upgrade is None
+        plain = self.settings.plain_response and response.status != 426
         if plain and response.framing is _BY_LENGTH and len(data) == size + response.length:
             # all of it, and nothing to be changed: the hot path
             self._response_in(True, now)
@@ -235,8 +235,8 @@ class Exchange(UpstreamSide):
         settings = self.settings
         if settings.response_headers:
             lines = change_response(lines, settings.response_headers, self)
-        if self.status == 426 and response.upgrade is not None:  # says to what: RFC 9110, section 15.5.22
-            lines = [*lines, b"Connection: Upgrade", b"Upgrade: " + response.upgrade]
+        if self.status == 426:
+            lines = [*lines, *upgrade_lines(response)]
         if response.status == 101:
             self._change_protocol(response, line, lines, bytes(body))
         elif response.framing is _NO_BODY:
