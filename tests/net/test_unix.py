@@ -365,7 +365,7 @@ class AdoptedTests(SynchronousTestCase):
         def refuse(path: str) -> None:
             raise PermissionError(13, "Permission denied")
 
-        path = os.path.abspath(self.path + ".ours")
+        path = self.path + ".ours"
         self.before_closing = lambda: self.patch(os, "unlink", refuse)  # type: ignore[method-assign]
         self.assertEqual(self.closed(path), [f"unix {path}: its file cannot be removed: Permission denied"])
 
