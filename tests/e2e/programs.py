@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,14 +31,22 @@ def peer(program: str) -> str:
 def free_port() -> int:
     """
     One to listen on soon, among those that the kernel gives to no connection by itself: any of the others may meanwhile be the
-    local port of a connection, here or of tests that run beside these.
+    local port of a connection, here or of tests that run beside these. They are given out in turn, to all processes of this user:
+    who has drawn one and does not listen yet does not meet another who has drawn it, too.
     """
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(lowest // 4, lowest)
-        with socket.socket() as probe, suppress(OSError):  # somebody has it: another one
-            probe.bind(("127.0.0.1", port))
-            return port
+    beyond = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    with open(Path(tempfile.gettempdir(), f"twisted_pipe-ports-{os.getuid()}"), "a+") as last:
+        fcntl.flock(last, fcntl.LOCK_EX)
+        last.seek(0)
+        port = int(last.read() or 0)
+        while True:
+            port = port + 1 if beyond // 4 <= port + 1 < beyond else beyond // 4
+            with socket.socket() as probe, suppress(OSError):  # somebody has it: another one
+                probe.bind(("127.0.0.1", port))
+                break
+        last.truncate(0)
+        last.write(str(port))
+    return port
 
 
 #: How many times as long as on a machine with nothing else to do something may take.
