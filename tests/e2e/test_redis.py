@@ -141,9 +141,8 @@ def servers(tmp_path: Path) -> Iterator[list[Server]]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where the package is installed, as a PYTHONPATH."""
     target, source = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("source")
-    shutil.copytree(
-        PACKAGE, source, dirs_exist_ok=True
-    )  # building leaves a build/ behind, which the next build would take up
+    # Building leaves a build/ behind, which the next build would take up.
+    shutil.copytree(PACKAGE, source, dirs_exist_ok=True)
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(source)]
     done = subprocess.run(install, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -201,15 +201,20 @@ class PoolRules(HttpCase):
 class StaleRules(HttpCase):
     """A connection that the server has closed while it was idle, and nobody had noticed."""
 
-    def stale(self, first: bytes, how: str = "close", **changes: Any) -> Any:
-        """A client whose second request goes to such a one, which it learns after it was sent."""
-        self.start(**changes)
+    def answered(self) -> tuple[Any, Any]:
+        """A client that has its response, and the origin, whose connection is idle now."""
         client = self.client()
         client.says(GET)
         origin = self.origin()
         origin.gets()
         origin.says(response(b"hi"))
         client.gets()
+        return client, origin
+
+    def stale(self, first: bytes, how: str = "close", **changes: Any) -> Any:
+        """A client whose second request goes to such a one, which it learns after it was sent."""
+        self.start(**changes)
+        client, origin = self.answered()
         client.says(first)
         self.assertNotEqual(origin.gets(), b"")
         getattr(origin, how)()
@@ -404,12 +409,7 @@ class StaleMemoryTests(StaleRules, MemoryCase):
 class StaleSocketTests(StaleRules, SocketCase):
     def spoken(self, first: bytes, said: bytes) -> Any:
         """A client's C{first} comes in one turn with what the idle connection says, or its end. The client and the first origin."""
-        client = self.client()
-        client.says(GET)
-        origin = self.origin()
-        origin.gets()
-        origin.says(response(b"hi"))
-        client.gets()
+        client, origin = self.answered()
         client.peer.write(first)
         if said:
             origin.peer.write(said)

@@ -116,9 +116,8 @@ def _pieces(option: str, text: str, captures: Collection[str], vocabulary: Vocab
 
 
 def _encoded(text: str) -> bytes:
-    return text.encode(
-        "utf-8", "surrogateescape"
-    )  # arguments of the command line that are no UTF-8 stay what they were
+    # Arguments of the command line that are no UTF-8 stay what they were.
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _variable(option: str, text: str, name: str, captures: Collection[str], vocabulary: Vocabulary) -> Variable:
